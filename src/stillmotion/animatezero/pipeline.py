@@ -1,0 +1,238 @@
+"""The AnimateZero pipeline: draw a still, animate it, or both at once as diffusers does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from diffusers import (
+    AnimateDiffPipeline,
+    AutoencoderKL,
+    MotionAdapter,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from diffusers.utils import BaseOutput
+from torch import Tensor
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
+
+from stillmotion.adapters.diffusers_sites import check_unextended, is_motion_parameter
+from stillmotion.animatezero.checks import (
+    check_drawn_alike,
+    check_num_frames,
+    check_same_size,
+    completed,
+)
+from stillmotion.animatezero.pixels import check_output_type, convert_frames
+from stillmotion.animatezero.requests import (
+    CallOptions,
+    Clip,
+    Progress,
+    Run,
+    StepCallback,
+    Ticker,
+    check_options,
+    clips_from_call,
+    sampling_from,
+    seeded,
+    spread,
+    stills_from_call,
+)
+from stillmotion.animatezero.runner import Runner
+from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.still import Still
+from stillmotion.errors import InputError, ModelError
+from stillmotion.models.fingerprint import fingerprint
+
+_PROBE_ELEMENTS = 64
+
+
+@dataclass
+class AnimateZeroOutput(BaseOutput):  # type: ignore[misc]
+    """What `animate` and a call return."""
+
+    frames: Any
+    """uint8 RGB (b f h w 3) from `animate`; from a call, as `output_type` says."""
+    latents: Tensor
+    """z_0 of all frames (b c f h w); with inserted latents, frame 1 is that of the still."""
+
+
+class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
+    """AnimateDiff that animates a given still, without training (arXiv:2312.03793).
+
+    Built, loaded and saved like diffusers' AnimateDiffPipeline, with the same components; LoRA
+    loaders are inherited.  Weights are never changed, and the U-Net's attentions only for the
+    length of a call.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel | UNetMotionModel,
+        motion_adapter: MotionAdapter,
+        scheduler: KarrasDiffusionSchedulers,
+        feature_extractor: CLIPImageProcessor = None,
+        image_encoder: CLIPVisionModelWithProjection = None,
+    ) -> None:
+        # diffusers reads these annotations to see which components fit (from_pipe).
+        if isinstance(unet, UNet2DConditionModel) and motion_adapter is None:
+            raise ModelError("An image U-Net cannot make videos; give a motion_adapter with it.")
+        super().__init__(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            motion_adapter=motion_adapter,
+            scheduler=scheduler,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+        )
+        # The U-Net has its own copy of the adapter's weights: keep and save them once, not twice.
+        self.register_modules(motion_adapter=None)
+        self._fingerprints: dict[str, str] = {}
+
+    @property
+    def model_fingerprint(self) -> str:
+        """sha256 over all that draws a still; the motion modules have no part in one.
+
+        Read in full once, and again only if a sample of the weights shows that they changed.
+        """
+        drawing = {"text_encoder": self.text_encoder, "unet": self.unet, "vae": self.vae}
+
+        def include(name: str) -> bool:
+            return not is_motion_parameter(name)
+
+        probe = fingerprint(drawing, include=include, max_elements=_PROBE_ELEMENTS)
+        if probe not in self._fingerprints:
+            self._fingerprints = {probe: fingerprint(drawing, include=include)}
+        return self._fingerprints[probe]
+
+    @torch.no_grad()
+    def draw(
+        self,
+        prompt: str,
+        *,
+        seeds: Sequence[int],
+        sampling: SamplingSettings | None = None,
+        progress: Progress | None = None,
+    ) -> list[Still]:
+        """Text to image, one still per seed, with the motion modules bypassed.
+
+        The stills are drawn one after another, so that none depends on the others.  Raises
+        InputError for a seed, size or number of steps that cannot be used.
+        """
+        check_unextended(self)
+        generators = [seeded(seed) for seed in seeds]
+        sampling = completed(sampling or SamplingSettings(), self, None)
+        tick = Ticker(progress, sampling.num_inference_steps * len(generators))
+        runner = Runner(self, sampling, tick)
+        stills = [
+            replace(runner.draw(prompt, generator), seed=seed)
+            for seed, generator in zip(seeds, generators, strict=True)
+        ]
+        self.maybe_free_model_hooks()
+        return stills
+
+    @torch.no_grad()
+    def animate(
+        self,
+        still: Still | Sequence[Still],
+        prompt: str | Sequence[str] | None = None,
+        *,
+        seed: int | Sequence[int],
+        num_frames: int = 16,
+        sampling: SamplingSettings | None = None,
+        control: AnimateZeroSettings | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        progress: Progress | None = None,
+    ) -> AnimateZeroOutput:
+        """Image to video: one clip per still, made one after another.
+
+        One `seed` or `prompt` serves all clips, a list has one for each; `prompt` and `sampling`
+        default to those of the (first) still.  A still with latents must have
+        been drawn by this model, scheduler and number of steps; one without is taken as a
+        photograph.  With inserted latents the first frame is the still, pixel for pixel.  Raises
+        InputError if something does not fit, before any computing.
+        """
+        stills = [still] if isinstance(still, Still) else list(still)
+        if not stills:
+            raise InputError("There is no still to animate; give at least one.")
+        prompts = spread("prompt", prompt, len(stills))
+        seeds = spread("seed", seed, len(stills))
+        clips = [
+            Clip(prompt=own.prompt if words is None else words, generator=seeded(number), still=own)
+            for own, words, number in zip(stills, prompts, seeds, strict=True)
+        ]
+        run = Run(
+            num_frames=num_frames,
+            sampling=sampling or stills[0].settings or SamplingSettings(),
+            control=control or AnimateZeroSettings(),
+            callback=callback_on_step_end,
+        )
+        return self._make(clips, run, progress)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        image: Any = None,
+        still: Still | Sequence[Still] | None = None,
+        num_frames: int = 16,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **options: Unpack[CallOptions],
+    ) -> AnimateZeroOutput | tuple[Any]:
+        """Text to video in diffusers' style: draw a still if none is given, then animate it.
+
+        `image` is a photograph (PIL or uint8 h w 3), `still` a `Still`; either may be a list, as
+        may `prompt`.  A generator gives the noise of the still first, then that of the frames, so
+        one with seed s gives what `draw` and `animate` give for s.  `output_type` is "pil", "np",
+        "pt" or "latent".  Raises InputError as `draw` and `animate` do.
+        """
+        check_options(options)
+        check_output_type(output_type)
+        stills = stills_from_call(image, still)
+        clips = clips_from_call(prompt, stills, generator, options.get("latents"))
+        run = Run(
+            num_frames=num_frames,
+            sampling=sampling_from(options, clips[0].still),
+            control=options.get("control", AnimateZeroSettings()),
+            callback=options.get("callback_on_step_end"),
+            decode=output_type != "latent",
+        )
+        with self.progress_bar(total=run.num_steps(clips)) as bar:
+            made = self._make(clips, run, lambda done, total: bar.update())
+        frames = convert_frames(made.frames, output_type) if run.decode else made.latents
+        return AnimateZeroOutput(frames=frames, latents=made.latents) if return_dict else (frames,)
+
+    def _make(
+        self, clips: Sequence[Clip], run: Run, progress: Progress | None
+    ) -> AnimateZeroOutput:
+        """Check everything, then make the clips; `frames` is None if they are not decoded."""
+        check_unextended(self)
+        check_num_frames(run.num_frames, self.unet)
+        stills = [clip.still for clip in clips if clip.still is not None]
+        check_same_size(stills)
+        sampling = completed(run.sampling, self, stills[0] if stills else None)
+        if run.control.needs_trajectory:
+            check_drawn_alike(stills, self, sampling)
+        runner = Runner(self, sampling, Ticker(progress, run.num_steps(clips)))
+        made = [runner.animate(clip, run) for clip in clips]
+        self.maybe_free_model_hooks()
+        frames = [pixels for _, pixels in made if pixels is not None]
+        return AnimateZeroOutput(
+            frames=np.stack(frames) if frames else None,
+            latents=torch.cat([latents for latents, _ in made]),
+        )

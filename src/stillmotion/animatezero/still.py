@@ -1,0 +1,205 @@
+"""A still: a picture, and how it came to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stillmotion.animatezero.settings import SamplingSettings
+from stillmotion.errors import InputError, OutputError
+from stillmotion.media.images import PNG_KEY, load_image, read_png_text
+from stillmotion.runtime.files import atomic_path
+
+RECORD_KEY = "still"
+RECORD_FORMAT = 1
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Still:
+    """A picture; if it was drawn here, with the latents of every step and all that led to it.
+
+    Without `latents` it is animated as a photograph is.  Raises InputError if the parts do not
+    fit together.
+    """
+
+    image: NDArray[np.uint8]
+    """RGB, (h w 3), 0..255."""
+    latents: Tensor | None = None
+    """float32 (s+1 c h/m w/m): z_T first, z_0 last, in the scheduler's scaling."""
+    timesteps: tuple[int, ...] = ()
+    """The s timesteps at which the U-Net was called."""
+    prompt: str = ""
+    seed: int | None = None
+    """None for a photograph, or if drawn from a generator in an unknown state."""
+    settings: SamplingSettings | None = None
+    model: dict[str, str] = field(default_factory=dict)
+    """`name` and `fingerprint` of what drew it."""
+    scheduler_fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        _check_image(self.image)
+        if self.latents is not None:
+            _check_latents(self.latents, self.image, self.timesteps)
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.image.shape[0])
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int(self.image.shape[1])
+
+    def without_latents(self) -> Still:
+        """The same picture as if it were a photograph, to be animated by any model."""
+        return replace(self, latents=None)
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a PNG with the record in it and, beside it, `<stem>.latents.safetensors`.
+
+        Raises OutputError if `path` is not a .png, or if a file is there and not to be replaced.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise OutputError(f"'{path}' cannot hold a still; use the ending .png.")
+        if not overwrite and latents_path(path).exists():
+            raise OutputError(
+                f"'{latents_path(path)}' exists already; choose another name, or overwrite."
+            )
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            note = PngImagePlugin.PngInfo()
+            note.add_itxt(PNG_KEY, json.dumps({RECORD_KEY: self._record()}))
+            Image.fromarray(self.image).save(temporary, format="PNG", pnginfo=note)
+            self._save_latents(latents_path(path), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: Path) -> Still:
+        """Read what `save` wrote, or any picture as a photograph.
+
+        If the latents file is missing, `latents` is None.  Raises InputError if it belongs to
+        another picture or is damaged, or if the picture cannot be read.
+        """
+        path = Path(path)
+        image = load_image(path)
+        record = _read_record(path)
+        latents = _load_latents(latents_path(path), image)
+        if record is None:
+            if latents is not None:
+                raise InputError(
+                    f"'{path}' has lost the record of how it was drawn, so its latents cannot be "
+                    f"used; move '{latents_path(path)}' away to animate it as a photograph."
+                )
+            return cls(image=image)
+        return cls(image=image, latents=latents, **record)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "format": RECORD_FORMAT,
+            "timesteps": list(self.timesteps),
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "settings": None if self.settings is None else asdict(self.settings),
+            "model": self.model,
+            "scheduler_fingerprint": self.scheduler_fingerprint,
+        }
+
+    def _save_latents(self, path: Path, *, overwrite: bool) -> None:
+        if self.latents is None:
+            path.unlink(missing_ok=True)  # left from the still that is being replaced
+            return
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            metadata = {"pixels_sha256": pixels_sha256(self.image)}
+            save_file({"latents": self.latents.contiguous()}, temporary, metadata=metadata)
+
+
+def latents_path(path: Path) -> Path:
+    """`cat.png` -> `cat.latents.safetensors`."""
+    return path.with_name(f"{path.stem}.latents.safetensors")
+
+
+def pixels_sha256(image: NDArray[np.uint8]) -> str:
+    """sha256 of the shape and the raw pixels."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"The picture has shape {image.shape} and type {image.dtype}; give RGB pixels of "
+            "shape (height, width, 3) and type uint8."
+        )
+
+
+def _check_latents(latents: Tensor, image: NDArray[np.uint8], timesteps: tuple[int, ...]) -> None:
+    if latents.dtype != torch.float32 or latents.ndim != 4:
+        raise InputError(
+            f"The latents have shape {tuple(latents.shape)} and type {latents.dtype}; a still has "
+            "float32 latents of shape (steps + 1, channels, height, width)."
+        )
+    if len(latents) != len(timesteps) + 1:
+        raise InputError(
+            f"There are latents for {len(latents)} noise levels but {len(timesteps)} timesteps; a "
+            "still has one more latent than timesteps.  Draw it again."
+        )
+    height, width = latents.shape[2:]
+    if image.shape[0] * width != image.shape[1] * height or image.shape[0] % height:
+        raise InputError(
+            f"Latents of {height} x {width} do not fit a picture of {image.shape[0]} x "
+            f"{image.shape[1]} pixels.  Draw the still again."
+        )
+    if not bool(latents.isfinite().all()):
+        raise InputError("The latents hold infinite or undefined numbers.  Draw the still again.")
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """The arguments of `Still` kept in a PNG, or None if there are none."""
+    with path.open("rb") as file:
+        if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+            return None
+    try:
+        record = json.loads(read_png_text(path).get(PNG_KEY, "{}")).get(RECORD_KEY)
+        if record is None:
+            return None
+        if record.pop("format") != RECORD_FORMAT:
+            raise InputError(
+                f"The still '{path}' was written by a newer version of stillmotion; update it."
+            )
+        settings = record["settings"]
+        record["settings"] = None if settings is None else SamplingSettings(**settings)
+        record["timesteps"] = tuple(int(t) for t in record["timesteps"])
+        record["model"] = {str(key): str(value) for key, value in record["model"].items()}
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"The record in '{path}' is damaged; draw the still again.") from error
+    return dict(record)
+
+
+def _load_latents(path: Path, image: NDArray[np.uint8]) -> Tensor | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            owner = (file.metadata() or {}).get("pixels_sha256")
+            latents: Tensor = file.get_tensor("latents")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"'{path}' is damaged ({error}); draw the still again.") from error
+    if owner != pixels_sha256(image):
+        raise InputError(
+            f"'{path}' belongs to another picture; move it away to animate this one as a "
+            "photograph, or draw the still again."
+        )
+    return latents

@@ -1,0 +1,1 @@
+"""Diffusion theory shared by the papers: schedules and guidance.  Plain torch."""

@@ -1,0 +1,149 @@
+"""The miniature's model card: what was measured, against what is wanted, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stillmotion.evaluation.intervals import wilson
+from stillmotion.evaluation.measure import Row
+from stillmotion.evaluation.parts import clip_retrieval, judge_accuracy, vae_psnr
+from stillmotion.evaluation.run import Plan, measure
+from stillmotion.miniature.package import write_json
+from stillmotion.runtime.files import atomic_path
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the card: a share of `total` samples (or a mean in `unit`), and its bar."""
+
+    what: str
+    value: float
+    bar: float
+    low: float | None = None
+    high: float | None = None
+    total: int | None = None
+    unit: str = "%"
+
+    @property
+    def reached(self) -> bool:
+        return self.value >= self.bar
+
+
+def measure_card(plan: Plan, folder: Path, samples: int, tick: Tick) -> list[Line]:
+    """All lines of the card, with `samples` stills and clips of each kind."""
+    lines = [
+        _share(f"judge: {name}, rendered data", hits, total, 95 if name == "motion" else 97)
+        for name, (hits, total) in judge_accuracy(folder).items()
+    ]
+    psnr = vae_psnr(folder)
+    lines += [Line(f"VAE, {name}", value, 30, unit="dB PSNR") for name, value in psnr.items()]
+    mean = sum(psnr.values()) / len(psnr)
+    lines.append(Line("VAE, mean over looks", mean, 30, unit="dB PSNR"))
+    lines.append(_share("CLIP: own caption found among 64", *clip_retrieval(folder), 80))
+    stills = measure(plan, "still", samples, tick)
+    for name in ("subject", "colour", "background"):
+        lines.append(_counted(f"drawn stills, all looks: {name}", (r[name] for r in stills), 85))
+    lines.append(_counted("drawn stills: look (with its LoRA)", (r["domain"] for r in stills), 95))
+    plain = measure(plan, "animatediff", samples, tick)
+    lines.append(_counted("AnimateDiff clips: motion", (r["motion"] for r in plain), 70))
+    return lines + _animatezero_lines(measure(plan, "animatezero", samples, tick))
+
+
+def _animatezero_lines(rows: list[Row]) -> list[Line]:
+    lines = [_counted("AnimateZero clips: motion", (r["motion"] for r in rows), 60)]
+    for name in ("subject", "colour", "background"):
+        lines.append(
+            _counted(f"AnimateZero clips: {name} of the last frame", (r[f"last_{name}"] for r in rows), 85)
+        )
+    lines.append(_counted("AnimateZero clips: first frame is the still", (r["exact"] for r in rows), 100))
+    return lines
+
+
+def _counted(what: str, hits: Iterable[bool], bar: float) -> Line:
+    found = list(hits)
+    return _share(what, sum(found), len(found), bar)
+
+
+def _share(what: str, hits: int, total: int, bar: float) -> Line:
+    low, high = wilson(hits, total)
+    return Line(what, 100 * hits / total, bar, 100 * low, 100 * high, total)
+
+
+def table(lines: list[Line]) -> str:
+    """The lines as a Markdown table."""
+    rows = ["| measured | value | 95 % interval | samples | wanted | reached |",
+            "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for line in lines:
+        span = "" if line.low is None else f"{line.low:.1f} to {line.high:.1f}"
+        rows.append(
+            f"| {line.what} | {line.value:.1f} {line.unit} | {span} | {line.total or ''} "
+            f"| {line.bar:g} | {'yes' if line.reached else 'no'} |"
+        )
+    return "\n".join(rows)
+
+
+def write_card(lines: list[Line], folder: Path, command: str) -> None:
+    """Write `README.md` and `card.json` into the model's folder."""
+    training = _training(folder)
+    with atomic_path(folder / "README.md", overwrite=True) as temporary:
+        temporary.write_text(_CARD.format(
+            table=table(lines), command=command, stages=_stages(training),
+            hardware=training.get("hardware", "unknown"),
+            recipe=json.dumps(training.get("recipe", {}), indent=2),
+        ))  # fmt: skip
+    write_json(folder / "card.json", [asdict(line) | {"reached": line.reached} for line in lines])
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    path = folder / "training.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _stages(training: dict[str, Any]) -> str:
+    rows = ["| stage | optimiser steps | seconds |", "| --- | --- | --- |"]
+    for stage in training.get("stages", []):
+        rows.append(f"| {stage['name']} | {stage['steps']} | {stage['seconds']:.0f} |")
+    return "\n".join(rows)
+
+
+_CARD = """# The miniature
+
+Small but complete models of Stable Diffusion's and AnimateDiff's structure, trained from nothing on
+stillmotion's own procedural world: an AutoencoderKL, a CLIP with its tokenizer, a
+UNet2DConditionModel, one LoRA for each look but the plain one, a MotionAdapter of AnimateDiff v2's
+structure, and a judge that reads subject, colour, background, look and motion.  They know that
+world and nothing else; they exist so that every method runs, and is tested, on any machine.
+
+## Measured
+
+By `{command}`, on scenes and seeds that training never saw.  "Wanted" is the bar that a miniature
+trained on a GPU must reach.
+
+{table}
+
+The judge was trained on rendered pictures only, never on generated ones.  CLIP retrieval counts
+captions of equal subject, colour and background as right.
+
+## How it was trained
+
+On rendered stills and clips of the procedural world (`stillmotion.world`), by
+`stillmotion train miniature`.  Hardware: {hardware}.
+
+{stages}
+
+The recipe:
+
+```json
+{recipe}
+```
+
+## Licence
+
+Apache-2.0, like the package.  No data but the procedural world's went in.
+"""

@@ -1,0 +1,42 @@
+"""What is measured: scenes, prompts and seeds that training never saw."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from stillmotion.runtime.seeds import derive_seed
+from stillmotion.world.captions import caption
+from stillmotion.world.scene import Fixed, Scene, sample_scene
+from stillmotion.world.vocabulary import DOMAINS
+
+#: Root of all evaluation seeds; training uses other roots.
+EVALUATION_SEED = 77_001
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to make: the scene that is asked for, the words that ask, and the noise."""
+
+    index: int
+    scene: Scene
+    prompt: str
+    seed: int
+
+
+def make_sample(
+    task: str, index: int, *, domain: str = "plain", motion: bool = True, look: str = ""
+) -> Sample:
+    """Sample `index` of a task; equal arguments give equal samples everywhere.
+
+    `look` is the prefix of a look; without it the caption does not name the look.
+    """
+    rng = random.Random(derive_seed(EVALUATION_SEED, task, index))
+    scene = sample_scene(rng, Fixed(domain=domain, pacing="steady"))
+    words = caption(scene, rng, motion=motion)
+    return Sample(index, scene, f"{look} {words}".strip(), derive_seed(EVALUATION_SEED, index) % 2**31)
+
+
+def domain_of(index: int) -> str:
+    """Samples over all looks take turns."""
+    return DOMAINS[index % len(DOMAINS)]

@@ -1,0 +1,16 @@
+"""The miniature: small, truly trained models of the world, and how they are made.
+
+================  ==============================================================
+recipe.py         every size and budget
+data.py           rendered stills and clips
+vae.py            stage "vae"
+clip.py           stage "clip": tokenizer, text and image towers
+text_to_image.py  stages "text-to-image" and "domains"
+motion.py         stage "motion"
+judge.py          stage "judge": classifiers that read generated pictures
+stages.py         each stage from data to saved part
+train.py          runs stages, resumable
+package.py        a run folder to the shipped folder `weights/`
+weights/          what ships: a Hugging Face folder tree, and its model card
+================  ==============================================================
+"""

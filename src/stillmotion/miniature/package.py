@@ -1,0 +1,114 @@
+"""A run folder of the miniature -> the folder that ships: fp16 safetensors, diffusers' layout."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
+from transformers import CLIPModel, CLIPTextModel
+
+from stillmotion.errors import InputError
+from stillmotion.miniature.recipe import Recipe
+from stillmotion.miniature.train import DEFAULT_FOLDER
+from stillmotion.runtime.files import atomic_folder, atomic_path
+from stillmotion.world.vocabulary import DOMAINS
+
+_NETWORKS = {
+    "vae": AutoencoderKL,
+    "unet": UNet2DConditionModel,
+    "motion_adapter": MotionAdapter,
+    "text_encoder": CLIPTextModel,
+    "clip": CLIPModel,
+}
+_COPIED = ("tokenizer", "scheduler", "loras", "judge.safetensors")
+
+_MODEL_INDEX = {
+    "_class_name": "AnimateDiffPipeline",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "motion_adapter": ["diffusers", "MotionAdapter"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+
+_LOOK_WORDS = {
+    "pixel-art": "pixel art,",
+    "neon": "neon,",
+    "sketch": "sketch,",
+    "watercolour": "watercolour,",
+}
+
+GUIDANCE_SCALE = 4.0
+
+
+def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None:
+    """Write `target` from the finished stages in `folder`, all of it or nothing.
+
+    Raises:
+        InputError: a part is missing because its stage has not been trained.
+    """
+    missing = [name for name in (*_NETWORKS, *_COPIED) if not (folder / name).exists()]
+    if missing:
+        raise InputError(
+            f"{folder} lacks {', '.join(missing)}; train the stages that make them first"
+        )
+    with atomic_folder(target, overwrite=True) as temporary:
+        for name, kind in _NETWORKS.items():
+            network = kind.from_pretrained(folder / name)
+            network.to(torch.float16).save_pretrained(temporary / name)
+        for name in _COPIED:
+            copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
+            copy(folder / name, temporary / name)
+        write_json(temporary / "model_index.json", _MODEL_INDEX)
+        write_json(temporary / "stillmotion.json", _description(recipe))
+        write_json(temporary / "training.json", _training(recipe, folder / "training"))
+
+
+def _description(recipe: Recipe) -> dict[str, object]:
+    looks = {
+        domain: {"lora": f"loras/{domain}.safetensors", "prompt_prefix": _LOOK_WORDS[domain]}
+        for domain in DOMAINS
+        if domain != "plain"
+    }
+    return {
+        "schema_version": 1,
+        "title": "The miniature: small models of a procedural world, trained on it from nothing",
+        "height": recipe.image_size,
+        "width": recipe.image_size,
+        "num_frames": recipe.num_frames,
+        "num_inference_steps": 25,
+        "guidance_scale": GUIDANCE_SCALE,
+        "negative_prompt": "",
+        "looks": looks,
+        "card": "README.md",
+    }
+
+
+def _training(recipe: Recipe, logs: Path) -> dict[str, object]:
+    """What the model card tells of the training: recipe, machine, steps and seconds."""
+    stages = []
+    for path in sorted(logs.glob("*.log.jsonl")):
+        last = json.loads(path.read_text().splitlines()[-1])
+        name = path.name.removesuffix(".log.jsonl")
+        stages.append({"name": name, "steps": last["step"], "seconds": last["seconds"]})
+    return {"hardware": _hardware(), "recipe": asdict(recipe), "stages": stages}
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON."""
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,231 @@
+"""Each stage from its data to its saved part, in one run folder.
+
+The run folder is a Hugging Face folder tree that grows with every stage, beside checkpoints, logs
+and rendered data.  A finished stage is not trained again; an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from stillmotion.errors import InputError
+from stillmotion.miniature import data
+from stillmotion.miniature.clip import ClipStage, build_clip, build_tokenizer, save_clip
+from stillmotion.miniature.judge import (
+    Judge,
+    MotionJudge,
+    MotionJudgeStage,
+    StillJudge,
+    StillJudgeStage,
+)
+from stillmotion.miniature.motion import (
+    MotionStage,
+    attach_motion,
+    build_motion_adapter,
+    extract_motion,
+)
+from stillmotion.miniature.recipe import Recipe
+from stillmotion.miniature.text_to_image import (
+    StillDiffusionStage,
+    TextConditioner,
+    build_scheduler,
+    build_unet,
+    subject_weight,
+)
+from stillmotion.miniature.vae import VaeStage, build_vae, encode_images, fit_scaling
+from stillmotion.runtime.seeds import derive_seed
+from stillmotion.training.loop import LoopSettings, Report, Stage, train
+from stillmotion.training.low_rank import add_low_rank, remove_low_rank, save_lora
+from stillmotion.world.scene import Fixed, Scene
+from stillmotion.world.vocabulary import DOMAINS
+
+PLAIN = Fixed(domain="plain")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Workshop:
+    """Runs stages of one recipe in one folder, on one device."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device, report: Report) -> None:
+        self.recipe, self.folder, self.device, self.report = recipe, folder, device, report
+
+    def run(self, stage: str) -> None:
+        """Train one stage to the end of its budget and save its part.
+
+        Raises:
+            InputError: an unknown stage, or one whose predecessors are not finished.
+        """
+        runs: dict[str, Callable[[], None]] = {
+            "judge": self.judge,
+            "vae": self.vae,
+            "clip": self.clip,
+            "text-to-image": self.text_to_image,
+            "domains": self.domains,
+            "motion": self.motion,
+        }
+        if stage not in runs:
+            raise InputError(f"unknown stage '{stage}'; the stages are: {', '.join(runs)}")
+        runs[stage]()
+
+    def judge(self) -> None:
+        """Both judges, half of the budget each, on data of a seed of their own."""
+        budget = self.recipe.budgets["judge"]
+        seconds, steps = budget.loop.budget_seconds, budget.loop.max_steps
+        half = replace(
+            budget.loop,
+            budget_seconds=None if seconds is None else seconds / 2,
+            max_steps=None if steps is None else max(steps // 2, 1),
+        )
+        stills, motions = self._built(StillJudge), self._built(MotionJudge)
+        seed = derive_seed(self.recipe.seed, "judge")
+        folder = self.folder / "data"
+        pictures = data.cached_stills(
+            folder / "judge-stills.safetensors", self.recipe.judge_stills, seed, 64
+        )
+        self._train(StillJudgeStage(stills, pictures, budget.batch), half)
+        clips = data.cached_judge_clips(
+            folder / "judge-clips.safetensors", self.recipe.judge_clips, seed, 32
+        )
+        self._train(MotionJudgeStage(motions, clips, budget.batch // 2), half)
+        Judge(stills, motions).save(self.folder / "judge.safetensors")
+
+    def vae(self) -> None:
+        """The VAE, on stills of every look."""
+        stage = VaeStage(self.recipe, self._stills(), self._built(lambda: build_vae(self.recipe)))
+        self._train(stage, self.recipe.budgets["vae"].loop)
+        fit_scaling(stage.vae, self._stills().images[:1000])
+        stage.vae.save_pretrained(self.folder / "vae")
+
+    def clip(self) -> None:
+        """Tokenizer and CLIP, on stills of every look."""
+        tokenizer = build_tokenizer(self.recipe)
+        clip = self._built(lambda: build_clip(self.recipe, tokenizer))
+        stage = ClipStage(self.recipe, self._stills(), clip, tokenizer)
+        self._train(stage, self.recipe.budgets["clip"].loop)
+        save_clip(clip, tokenizer, self.folder)
+
+    def text_to_image(self) -> None:
+        """The image U-Net, on plain stills."""
+        unet = self._built(lambda: build_unet(self.recipe))
+        stills = self._still_latents(self.recipe.stills, PLAIN, "plain")
+        budget = self.recipe.budgets["text-to-image"]
+        stage = StillDiffusionStage(
+            "text-to-image", budget.batch, stills, unet, self._conditioner()
+        )
+        self._train(stage, budget.loop)
+        unet.save_pretrained(self.folder / "unet")
+        build_scheduler().save_pretrained(self.folder / "scheduler")
+
+    def domains(self) -> None:
+        """One LoRA for each look but the plain one, on stills of that look alone."""
+        for domain in DOMAINS:
+            if domain != "plain":
+                self._domain(domain)
+
+    def motion(self) -> None:
+        """The motion module, on plain clips."""
+        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
+        adapter = build_motion_adapter(self.recipe)
+        video = self._built(lambda: attach_motion(unet, adapter))
+        clips = self._clip_latents()
+        budget = self.recipe.budgets["motion"]
+        stage = MotionStage(budget.batch, clips, video, self._conditioner())
+        self._train(stage, budget.loop)
+        extract_motion(video, adapter).save_pretrained(self.folder / "motion_adapter")
+
+    def _domain(self, domain: str) -> None:
+        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
+        unet.to(self.device)
+        generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "lora", domain))
+        adapters = add_low_rank(unet, self.recipe.lora_rank, generator)
+        trained = [p for adapter in adapters.values() for p in adapter.parameters()]
+        stills = self._still_latents(self.recipe.domain_stills, Fixed(domain=domain), domain)
+        budget = self.recipe.budgets["domains"]
+        stage = StillDiffusionStage(
+            f"domain-{domain}", budget.batch, stills, unet, self._conditioner(),
+            domain_words=0.5, trained=lambda: trained,
+        )  # fmt: skip
+        self._train(stage, budget.loop)
+        path = self.folder / "loras" / f"{domain}.safetensors"
+        save_lora(unet, adapters, path, prefix="unet")
+        remove_low_rank(unet, adapters)
+
+    def _train(self, stage: Stage, settings: LoopSettings) -> None:
+        train(stage, settings, self.folder / "training", self.report)
+
+    def _built(self, build: Callable[[], Network]) -> Network:
+        """A network with initial weights that follow from the recipe's seed alone.
+
+        Libraries initialise from the global generator; it is seeded for that and put back.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(self.recipe.seed, "weights"))
+            return build().to(self.device)
+
+    def _part(self, name: str, stage: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise InputError(
+                f"{path} is missing; train the stage '{stage}' first, or all stages in order"
+            )
+        return path
+
+    def _conditioner(self) -> TextConditioner:
+        tokenizer = CLIPTokenizer.from_pretrained(self._part("tokenizer", "clip"))
+        text_encoder = CLIPTextModel.from_pretrained(self._part("text_encoder", "clip"))
+        return TextConditioner(tokenizer, text_encoder.to(self.device))
+
+    def _encoder(self) -> AutoencoderKL:
+        vae = AutoencoderKL.from_pretrained(self._part("vae", "vae"))
+        return vae.to(self.device, memory_format=torch.channels_last).eval()
+
+    def _stills(self) -> data.StillSet:
+        recipe = self.recipe
+        path = self.folder / "data" / "stills.safetensors"
+        return data.cached_stills(path, recipe.stills, recipe.seed, recipe.image_size)
+
+    def _still_latents(self, count: int, fixed: Fixed, name: str) -> data.LatentSet:
+        seed = derive_seed(self.recipe.seed, "latents", name)
+
+        def make() -> dict[str, Tensor]:
+            vae = self._encoder()
+            stills = data.render_stills(count, seed, self.recipe.image_size, fixed)
+            latents = encode_images(vae, stills.images) * vae.config.scaling_factor
+            weights = subject_weight(stills.masks, latents.shape[-1])
+            return {"latents": latents.half(), "weights": weights.half()}
+
+        path = self.folder / "data" / f"latents-{name}.safetensors"
+        kept = data.cached(path, count, make)
+        scenes = [data.still_scene(seed, index, fixed)[0] for index in range(count)]
+        return _latent_set(kept, scenes)
+
+    def _clip_latents(self) -> data.LatentSet:
+        recipe = self.recipe
+        seed = derive_seed(recipe.seed, "clips")
+
+        def make() -> dict[str, Tensor]:
+            vae = self._encoder()
+            clips = data.render_clips(
+                recipe.clips, seed, recipe.image_size, recipe.num_frames, PLAIN
+            )
+            latents = encode_images(vae, clips.frames.flatten(0, 1)) * vae.config.scaling_factor
+            weights = subject_weight(clips.masks, latents.shape[-1])
+            shape = (recipe.clips, recipe.num_frames)
+            return {"latents": latents.unflatten(0, shape).half(), "weights": weights.half()}
+
+        path = self.folder / "data" / "latents-clips.safetensors"
+        kept = data.cached(path, recipe.clips, make)
+        scenes = [data.clip_scene(seed, index, PLAIN) for index in range(recipe.clips)]
+        return _latent_set(kept, scenes)
+
+
+def _latent_set(kept: dict[str, Tensor], scenes: list[Scene]) -> data.LatentSet:
+    return data.LatentSet(latents=kept["latents"], weights=kept["weights"].float(), scenes=scenes)

@@ -1,0 +1,1 @@
+"""Networks: identity, loading and naming of weights."""
