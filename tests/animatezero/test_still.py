@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from stillmotion.animatezero.settings import SamplingSettings
 from stillmotion.animatezero.still import Still, latents_path
 from stillmotion.errors import InputError, OutputError
+from stillmotion.media.clips import read_provenance
+from stillmotion.media.provenance import ModelIdentity, Provenance
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -37,7 +39,11 @@ def still() -> Still:
 
 def test_save_and_load_keep_everything(still: Still, tmp_path: Path) -> None:
     still.save(tmp_path / "ball.png")
-    assert {path.name for path in tmp_path.iterdir()} == {"ball.png", "ball.latents.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "ball.png",
+        "ball.png.json",
+        "ball.latents.safetensors",
+    }
     back = Still.load(tmp_path / "ball.png")
     assert np.array_equal(back.image, still.image)
     assert back.latents is not None
@@ -129,7 +135,11 @@ def test_a_record_of_another_kind_is_no_still(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_itxt("stillmotion", '{"prompt": "a clip\'s provenance"}')
+    note = Provenance(
+        kind="clip", method="animatezero", prompt="a clip", seed=1,
+        model=ModelIdentity(name="m", fingerprint="f"),
+    ).to_json()  # fmt: skip
+    info.add_itxt("stillmotion", note)
     Image.fromarray(picture()).save(tmp_path / "a.png", pnginfo=info)
     assert Still.load(tmp_path / "a.png").prompt == ""
 
@@ -152,7 +162,7 @@ def test_replacing_by_a_photograph_removes_old_latents(still: Still, tmp_path: P
     still.save(path)
     still.without_latents().save(path, overwrite=True)
     assert Still.load(path).latents is None
-    assert [file.name for file in tmp_path.iterdir()] == ["ball.png"]
+    assert {file.name for file in tmp_path.iterdir()} == {"ball.png", "ball.png.json"}
 
 
 def test_only_png_can_hold_a_still(still: Still, tmp_path: Path) -> None:
@@ -188,3 +198,18 @@ def test_other_arrays_are_no_pictures(image: np.ndarray) -> None:
 def test_latents_that_do_not_fit_are_refused(latents: torch.Tensor, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Still(image=picture(), latents=latents, timesteps=(751, 401, 1))
+
+
+def test_a_still_carries_its_provenance(still: Still, tmp_path: Path) -> None:
+    path = tmp_path / "ball.png"
+    still.save(path)
+    record = read_provenance(path)
+    assert record.ai_generated
+    assert (record.kind, record.prompt, record.seed) == ("still", still.prompt, still.seed)
+    assert Provenance.from_json((tmp_path / "ball.png.json").read_text()) == record
+
+
+def test_a_photograph_has_no_record_to_save(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="was not drawn"):
+        Still(image=picture()).save(tmp_path / "photo.png")
+    assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stillmotion.media.provenance import InputIdentity, ModelIdentity, Provenance, StillRecipe
 
-LONG_PROMPT = "a lantern in the snow, ein Würfel, 雪の中の灯り, 🏮 [bold] <b> \"quoted\" \\n " * 80
+EXACT = ["clip.webp", "clip.safetensors", "frames"]
+FILES = ["clip.mp4", "clip.webm", "clip.gif", "clip.webp", "clip.safetensors"]
+ALL = [*FILES, "frames"]
+LONG_PROMPT = 'a lantern in the snow, ein Würfel, 雪の中の灯り, 🏮 [bold] <b> "quoted" \\n ' * 80
 
 
 def provenance(prompt: str = LONG_PROMPT) -> Provenance:
@@ -50,3 +55,9 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 def psnr(decoded: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
     error = np.mean((decoded.astype(np.float64) - original) ** 2)
     return float(10 * np.log10(255**2 / error))
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The bytes of a file, or of all files of a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {file.name: file.read_bytes() for file in files}

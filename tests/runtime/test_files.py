@@ -190,9 +190,10 @@ def test_a_name_is_needed(name: str) -> None:
 def test_the_systems_refusals_are_explained(number: int, said: str, tmp_path: Path) -> None:
     for context in (atomic_path, atomic_folder):
         target = tmp_path / "a"
-        with pytest.raises(OutputError, match=f"{target}.*{said}"), context(
-            target, overwrite=False
-        ) as temporary:
+        with (
+            pytest.raises(OutputError, match=f"{target}.*{said}"),
+            context(target, overwrite=False) as temporary,
+        ):
             raise OSError(number, os.strerror(number), str(temporary))
         assert tree(tmp_path) == {}
 

@@ -160,10 +160,10 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         """Image to video: one clip per still, made one after another.
 
         One `seed` or `prompt` serves all clips, a list has one for each; `prompt` and `sampling`
-        default to those of the (first) still.  A still with latents must have
-        been drawn by this model, scheduler and number of steps; one without is taken as a
-        photograph.  With inserted latents the first frame is the still, pixel for pixel.  Raises
-        InputError if something does not fit, before any computing.
+        default to those of the (first) still.  A still with latents must have been drawn by this
+        model, scheduler and number of steps; one without is taken as a photograph.  With inserted
+        latents the first frame is the still, pixel for pixel.  Raises InputError if something
+        does not fit, before any computing.
         """
         stills = [still] if isinstance(still, Still) else list(still)
         if not stills:

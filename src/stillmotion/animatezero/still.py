@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from stillmotion.animatezero.settings import SamplingSettings
 from stillmotion.errors import InputError, OutputError
-from stillmotion.media.images import PNG_KEY, load_image, read_png_text
+from stillmotion.media.images import PNG_KEY, load_image, read_png_text, save_image
+from stillmotion.media.provenance import ModelIdentity, Provenance, fingerprint_pixels
 from stillmotion.runtime.files import atomic_path
 
-RECORD_KEY = "still"
-RECORD_FORMAT = 1
+METHOD = "text-to-image"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -67,23 +64,45 @@ class Still:
         """The same picture as if it were a photograph, to be animated by any model."""
         return replace(self, latents=None)
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write a PNG with the record in it and, beside it, `<stem>.latents.safetensors`.
+    def provenance(self) -> Provenance:
+        """The record of how it was drawn.  Raises InputError for a photograph, which was not."""
+        if self.settings is None or self.seed is None:
+            raise InputError(
+                "This picture was not drawn from a seed here, so there is no record of it to save; "
+                "animate the file that it came from."
+            )
+        return Provenance(
+            kind="still",
+            method=METHOD,
+            prompt=self.prompt,
+            negative_prompt=self.settings.negative_prompt,
+            seed=self.seed,
+            model=ModelIdentity(**self.model),
+            settings={
+                "sampling": asdict(self.settings),
+                "timesteps": list(self.timesteps),
+                "scheduler_fingerprint": self.scheduler_fingerprint,
+            },
+        )
 
-        Raises OutputError if `path` is not a .png, or if a file is there and not to be replaced.
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a PNG with its provenance and, beside it, `<stem>.latents.safetensors`.
+
+        Raises OutputError if `path` is not a .png, or if a file is there and not to be replaced;
+        InputError for a photograph.
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise OutputError(f"'{path}' cannot hold a still; use the ending .png.")
-        if not overwrite and latents_path(path).exists():
-            raise OutputError(
-                f"'{latents_path(path)}' exists already; choose another name, or overwrite."
-            )
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            note = PngImagePlugin.PngInfo()
-            note.add_itxt(PNG_KEY, json.dumps({RECORD_KEY: self._record()}))
-            Image.fromarray(self.image).save(temporary, format="PNG", pnginfo=note)
-            self._save_latents(latents_path(path), overwrite=overwrite)
+        if self.latents is None:
+            save_image(self.image, path, provenance=self.provenance(), overwrite=overwrite)
+            latents_path(path).unlink(missing_ok=True)  # left from the still that was replaced
+            return
+        metadata = {"pixels_sha256": fingerprint_pixels(self.image)}
+        # The picture comes last: whoever sees it finds its latents there.
+        with atomic_path(latents_path(path), overwrite=overwrite) as temporary:
+            save_file({"latents": self.latents.contiguous()}, temporary, metadata=metadata)
+            save_image(self.image, path, provenance=self.provenance(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: Path) -> Still:
@@ -105,36 +124,10 @@ class Still:
             return cls(image=image)
         return cls(image=image, latents=latents, **record)
 
-    def _record(self) -> dict[str, Any]:
-        return {
-            "format": RECORD_FORMAT,
-            "timesteps": list(self.timesteps),
-            "prompt": self.prompt,
-            "seed": self.seed,
-            "settings": None if self.settings is None else asdict(self.settings),
-            "model": self.model,
-            "scheduler_fingerprint": self.scheduler_fingerprint,
-        }
-
-    def _save_latents(self, path: Path, *, overwrite: bool) -> None:
-        if self.latents is None:
-            path.unlink(missing_ok=True)  # left from the still that is being replaced
-            return
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            metadata = {"pixels_sha256": pixels_sha256(self.image)}
-            save_file({"latents": self.latents.contiguous()}, temporary, metadata=metadata)
-
 
 def latents_path(path: Path) -> Path:
     """`cat.png` -> `cat.latents.safetensors`."""
     return path.with_name(f"{path.stem}.latents.safetensors")
-
-
-def pixels_sha256(image: NDArray[np.uint8]) -> str:
-    """sha256 of the shape and the raw pixels."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
@@ -167,25 +160,28 @@ def _check_latents(latents: Tensor, image: NDArray[np.uint8], timesteps: tuple[i
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    """The arguments of `Still` kept in a PNG, or None if there are none."""
+    """The arguments of `Still` kept in a PNG, or None if it is no drawn still."""
     with path.open("rb") as file:
         if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
             return None
+    note = read_png_text(path).get(PNG_KEY)
+    if note is None:
+        return None
     try:
-        record = json.loads(read_png_text(path).get(PNG_KEY, "{}")).get(RECORD_KEY)
-        if record is None:
+        record = Provenance.from_json(note)
+        if record.kind != "still":
             return None
-        if record.pop("format") != RECORD_FORMAT:
-            raise InputError(
-                f"The still '{path}' was written by a newer version of stillmotion; update it."
-            )
-        settings = record["settings"]
-        record["settings"] = None if settings is None else SamplingSettings(**settings)
-        record["timesteps"] = tuple(int(t) for t in record["timesteps"])
-        record["model"] = {str(key): str(value) for key, value in record["model"].items()}
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        kept: dict[str, Any] = record.settings
+        return {
+            "prompt": record.prompt,
+            "seed": record.seed,
+            "settings": SamplingSettings(**kept["sampling"]),
+            "timesteps": tuple(int(t) for t in kept["timesteps"]),
+            "model": record.model.model_dump(),
+            "scheduler_fingerprint": kept["scheduler_fingerprint"],
+        }
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"The record in '{path}' is damaged; draw the still again.") from error
-    return dict(record)
 
 
 def _load_latents(path: Path, image: NDArray[np.uint8]) -> Tensor | None:
@@ -197,7 +193,7 @@ def _load_latents(path: Path, image: NDArray[np.uint8]) -> Tensor | None:
             latents: Tensor = file.get_tensor("latents")
     except (SafetensorError, OSError) as error:
         raise InputError(f"'{path}' is damaged ({error}); draw the still again.") from error
-    if owner != pixels_sha256(image):
+    if owner != fingerprint_pixels(image):
         raise InputError(
             f"'{path}' belongs to another picture; move it away to animate this one as a "
             "photograph, or draw the still again."

@@ -1,6 +1,11 @@
 """Stills and clips: reading them, writing them, and the record of how each was made.
 
-images.py      stills in and out
-clips.py       clips in and out, by file name; one module per family of formats beside it
-provenance.py  the record that every output carries
+images.py          stills in and out, and what all formats made by Pillow share
+clips.py           clips in and out: the format follows from the name
+container.py       what a format must offer, and its limits
+video.py           mp4 and webm
+animation.py       gif and webp
+picture_folder.py  a folder of PNG frames
+tensors.py         safetensors
+provenance.py      the record that every output carries
 """

@@ -87,8 +87,10 @@ def save_image(
     height, width, _ = image.shape
     output = OutputRecord(format=kind, lossless=True, width=width, height=height)
     note = provenance.model_copy(update={"output": output}).to_json()
-    with with_side_car(path, note if side_car else None, overwrite=overwrite), \
-            atomic_path(path, overwrite=overwrite) as temporary:
+    with (
+        with_side_car(path, note if side_car else None, overwrite=overwrite),
+        atomic_path(path, overwrite=overwrite) as temporary,
+    ):
         options = png_options(note) if kind == "png" else webp_options(note)
         write_picture(image, temporary, **options)
 
@@ -137,9 +139,7 @@ def webp_options(note: str) -> dict[str, Any]:
 
 
 @contextmanager
-def open_picture(
-    path: Path, formats: tuple[str, ...] = _INPUT_FORMATS
-) -> Iterator[Image.Image]:
+def open_picture(path: Path, formats: tuple[str, ...] = _INPUT_FORMATS) -> Iterator[Image.Image]:
     """Open a picture (header only) and turn whatever goes wrong with it into one sentence."""
     path = Path(path)
     if path.is_dir():

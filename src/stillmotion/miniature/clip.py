@@ -14,6 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 
 from stillmotion.miniature.data import StillSet, random_caption, sample_indices
 from stillmotion.miniature.recipe import Recipe
+from stillmotion.runtime.files import atomic_folder
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.world.captions import caption
 from stillmotion.world.scene import sample_scene
@@ -38,18 +39,20 @@ def build_tokenizer(recipe: Recipe, captions: int = 20_000) -> CLIPTokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = CLIPTokenizer().backend_tokenizer.pre_tokenizer
+    # Each byte stands inside a word or ends it, whether or not a caption shows it there.  Named as
+    # special tokens they are numbered here; the trainer's own numbers differ from run to run.
+    letters = [*alphabet, *(f"{byte}</w>" for byte in alphabet)]
     trainer = trainers.BpeTrainer(
-        vocab_size=100_000, min_frequency=20, initial_alphabet=alphabet,
+        vocab_size=100_000, min_frequency=20, special_tokens=letters,
         end_of_word_suffix="</w>", show_progress=False,
     )  # fmt: skip
     learner.train_from_iterator(corpus, trainer)
     learned = learner.get_vocab()
-    ordered = sorted(learned, key=learned.__getitem__)
-    # A byte can also end a word, whether or not a caption showed it there.
-    tokens = ordered + [f"{byte}</w>" for byte in alphabet if f"{byte}</w>" not in learned]
-    merges = _merges(learner)
+    tokens = sorted(learned, key=learned.__getitem__)
     vocabulary = {token: index for index, token in enumerate([*tokens, _BEGIN, _END])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=recipe.text_length)
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=_merges(learner), model_max_length=recipe.text_length
+    )
 
 
 def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
@@ -149,8 +152,18 @@ class ClipStage:
         return {"loss": loss, "retrieval": hit}
 
 
-def save_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write `clip/`, `text_encoder/` (its text tower alone) and `tokenizer/`."""
+def kept_tokenizer(recipe: Recipe, folder: Path) -> CLIPTokenizer:
+    """The tokenizer at `folder`, built and written there first if need be.
+
+    Trained towers know its numbers by heart: no later run may replace it by another.
+    """
+    if not folder.exists():
+        with atomic_folder(folder, overwrite=False) as temporary:
+            build_tokenizer(recipe).save_pretrained(temporary)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def save_clip(clip: CLIPModel, folder: Path) -> None:
+    """Write `clip/` and `text_encoder/` (its text tower alone)."""
     clip.save_pretrained(folder / "clip")
     clip.text_model.save_pretrained(folder / "text_encoder")
-    tokenizer.save_pretrained(folder / "tokenizer")

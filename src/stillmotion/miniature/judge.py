@@ -127,11 +127,8 @@ class Judge:
             )
         tensors = load_file(path)
         judge = cls(StillJudge(), MotionJudge())
-        for name, network in (("stills", judge.stills), ("motions", judge.motions)):
-            prefix = f"{name}."
-            network.load_state_dict(
-                {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
-            )
+        judge.stills.load_state_dict(_below("stills.", tensors))
+        judge.motions.load_state_dict(_below("motions.", tensors))
         return judge
 
 
@@ -201,6 +198,10 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
         nn.Conv2d(inputs, outputs, 3, 2, 1), nn.GroupNorm(8, outputs), nn.SiLU(),
         nn.Conv2d(outputs, outputs, 3, 1, 1), nn.GroupNorm(8, outputs), nn.SiLU(),
     )  # fmt: skip
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -14,6 +14,7 @@ from transformers import CLIPModel, CLIPTextModel
 
 from stillmotion.errors import InputError
 from stillmotion.miniature.recipe import Recipe
+from stillmotion.miniature.text_to_image import build_scheduler
 from stillmotion.miniature.train import DEFAULT_FOLDER
 from stillmotion.runtime.files import atomic_folder, atomic_path
 from stillmotion.world.vocabulary import DOMAINS
@@ -25,7 +26,7 @@ _NETWORKS = {
     "text_encoder": CLIPTextModel,
     "clip": CLIPModel,
 }
-_COPIED = ("tokenizer", "scheduler", "loras", "judge.safetensors")
+_COPIED = ("tokenizer", "loras", "judge.safetensors")
 
 _MODEL_INDEX = {
     "_class_name": "AnimateDiffPipeline",
@@ -67,6 +68,7 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
         for name in _COPIED:
             copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
             copy(folder / name, temporary / name)
+        build_scheduler().save_pretrained(temporary / "scheduler")
         write_json(temporary / "model_index.json", _MODEL_INDEX)
         write_json(temporary / "stillmotion.json", _description(recipe))
         write_json(temporary / "training.json", _training(recipe, folder / "training"))

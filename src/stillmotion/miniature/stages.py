@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from stillmotion.errors import InputError
 from stillmotion.miniature import data
-from stillmotion.miniature.clip import ClipStage, build_clip, build_tokenizer, save_clip
+from stillmotion.miniature.clip import ClipStage, build_clip, kept_tokenizer, save_clip
 from stillmotion.miniature.judge import (
     Judge,
     MotionJudge,
@@ -36,7 +36,6 @@ from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.text_to_image import (
     StillDiffusionStage,
     TextConditioner,
-    build_scheduler,
     build_unet,
     subject_weight,
 )
@@ -106,11 +105,11 @@ class Workshop:
 
     def clip(self) -> None:
         """Tokenizer and CLIP, on stills of every look."""
-        tokenizer = build_tokenizer(self.recipe)
+        tokenizer = kept_tokenizer(self.recipe, self.folder / "tokenizer")
         clip = self._built(lambda: build_clip(self.recipe, tokenizer))
         stage = ClipStage(self.recipe, self._stills(), clip, tokenizer)
         self._train(stage, self.recipe.budgets["clip"].loop)
-        save_clip(clip, tokenizer, self.folder)
+        save_clip(clip, self.folder)
 
     def text_to_image(self) -> None:
         """The image U-Net, on plain stills."""
@@ -122,7 +121,6 @@ class Workshop:
         )
         self._train(stage, budget.loop)
         unet.save_pretrained(self.folder / "unet")
-        build_scheduler().save_pretrained(self.folder / "scheduler")
 
     def domains(self) -> None:
         """One LoRA for each look but the plain one, on stills of that look alone."""

@@ -36,6 +36,4 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 def unusable(path: Path) -> InputError:
     """What to raise about a file that is not a checkpoint of ours."""
-    return InputError(
-        f"{path} is not a readable checkpoint; delete it to start this stage again"
-    )
+    return InputError(f"{path} is not a readable checkpoint; delete it to start this stage again")
