@@ -42,6 +42,15 @@ def test_plain_lines_are_few_and_tell_the_time_left() -> None:
     ]
 
 
+def test_what_an_earlier_run_did_says_nothing_of_the_speed_now() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress("train", 100, stream=stream, clock=clock) as progress:
+        progress.start_at(50)
+        clock.now += 10.0
+        progress.update(completed=60)
+    assert stream.getvalue().splitlines() == ["train 50/100", "train 60/100, 40 s left"]
+
+
 def test_a_total_may_be_unknown_or_change() -> None:
     stream, clock = io.StringIO(), Clock()
     with Progress("train", stream=stream, clock=clock) as progress:

@@ -1,13 +1,20 @@
 """Doors to the package: the command line.
 
-=============  =================================================================
-cli.py         the `stillmotion` command: its sub-commands and how errors are told
-draw.py        `stillmotion draw`
-animate.py     `stillmotion animate`
-inspect.py     `stillmotion models` and `stillmotion doctor`
-train.py       `stillmotion train`
-evaluate.py    `stillmotion evaluate`
-jobs.py        what draw and animate do, free of any command line
-console.py     printing: results to stdout, all else to stderr
-=============  =================================================================
+============  =================================================================
+cli.py        the `stillmotion` command: its sub-commands, and how errors are told
+draw.py       `stillmotion draw`
+animate.py    `stillmotion animate`
+inspect.py    `stillmotion models` and `stillmotion doctor`
+train.py      `stillmotion train`
+evaluate.py   `stillmotion evaluate`
+options.py    options that several commands share
+outputs.py    names that cannot be written, refused at once
+recall.py     from options and earlier records to what `animate` is to make
+jobs.py       what `draw` and `animate` do, free of any command line
+records.py    the provenance of a clip, and back
+advice.py     notes about prompts and pictures
+speed.py      the measurement behind `doctor`
+console.py    printing: results to stdout, all else to stderr
+failures.py   failures of machine and libraries, in one sentence
+============  =================================================================
 """

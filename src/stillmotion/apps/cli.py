@@ -5,61 +5,94 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from stillmotion import __version__
-from stillmotion.apps.animate import animate
-from stillmotion.apps.console import fail
-from stillmotion.apps.draw import draw
-from stillmotion.apps.evaluate import app as evaluate_app
-from stillmotion.apps.inspect import doctor, models
-from stillmotion.apps.train import app as train_app
-from stillmotion.errors import StillmotionError
+from stillmotion.apps import animate, draw, evaluate, inspect, train
+from stillmotion.apps.console import fail, hushed_libraries
+from stillmotion.apps.failures import sentence_for
+from stillmotion.apps.options import FLAG
+from stillmotion.training.interrupts import termination_as_interrupt
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+# click's base of all mistakes on the command line.  Newer versions of typer carry a click of their
+# own, whose classes are not those of the package `click`.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
 app = typer.Typer(
     name="stillmotion",
     help="Draw a still, choose one, and animate exactly that still.",
-    no_args_is_help=True,
+    epilog="Start with: `stillmotion draw 'a red balloon over green hills' -o balloon.png`, then "
+    "`stillmotion animate balloon.png 'a red balloon rising' -o balloon.mp4`",
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            metavar=FLAG,
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version.",
+        ),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+    """Options before the command; `--version` does its work in its callback."""
 
 
-app.command()(draw)
-app.command()(animate)
-app.command()(models)
-app.command()(doctor)
-app.add_typer(train_app, name="train")
-app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(draw.app)
+app.add_typer(animate.app)
+app.add_typer(inspect.app)
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for what the user can mend, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    as_json = "--json" in given
+    with hushed_libraries(), termination_as_interrupt():
+        code = _run(given or ["--help"], as_json="--json" in given)
+    sys.exit(code)
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
     try:
-        code = app(given, standalone_mode=False)
-    except StillmotionError as error:
-        fail(str(error), as_json=as_json)
-        sys.exit(EXIT_USER_ERROR)
-    except click.ClickException as error:
-        fail(error.format_message(), as_json=as_json)
-        sys.exit(EXIT_USER_ERROR)
-    except (KeyboardInterrupt, click.Abort):
+        code = app(arguments, prog_name="stillmotion", standalone_mode=False)
+    except _UsageError as error:
+        if mistake := _told_mistake(error):
+            fail(mistake, as_json=as_json)
+        return EXIT_USER_ERROR
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except Exception as error:
+        sentence = sentence_for(error)
+        if sentence is None:
+            raise
+        fail(sentence, as_json=as_json)
+        return EXIT_USER_ERROR
+    if code == EXIT_INTERRUPTED:
         fail("interrupted; nothing half-written was left", as_json=as_json)
-        sys.exit(EXIT_INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
+
+
+def _told_mistake(error: Exception) -> str:
+    """What is wrong with the command line, and where its help is; empty if help was shown."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "stillmotion"
+    text = error.format_message().strip()  # type: ignore[attr-defined]
+    return f"{text.rstrip('.')}; see '{command} --help'"

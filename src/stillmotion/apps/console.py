@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from warnings import catch_warnings, simplefilter
+
+
+class Notes:
+    """Things worth knowing beside the result: said at once, and kept for the JSON result."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self.said.append(text)
+        print(f"note: {text}", file=sys.stderr)
 
 
 def show(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
     """Print a result: one JSON object for machines, or words for people."""
-    print(json.dumps(facts, indent=2) if as_json else text)
-
-
-def note(text: str) -> None:
-    """Say something beside the result."""
-    print(f"note: {text}", file=sys.stderr)
+    # Flushed here, where a reader that has gone away (`| head`) can still be dealt with.
+    print(json.dumps(facts, indent=2) if as_json else text, flush=True)
 
 
 def fail(sentence: str, *, as_json: bool) -> None:
@@ -24,16 +33,17 @@ def fail(sentence: str, *, as_json: bool) -> None:
     print(json.dumps({"error": sentence}) if as_json else f"error: {sentence}", file=sys.stderr)
 
 
-def hush_libraries() -> None:
-    """Keep the progress bars and advice of the libraries below from the user's terminal."""
-    # Read by the libraries when they are imported, which is when they say most.
+@contextmanager
+def hushed_libraries() -> Iterator[None]:
+    """Keep the warnings and advice of the libraries below from the user's terminal.
+
+    To be entered before they are imported, which is when they say most.  What the user asked for
+    (in the environment, or by `python -W`) stays; worker processes are hushed as well.
+    """
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    with catch_warnings():
+        if not sys.warnoptions:
+            simplefilter("ignore")
+        yield

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stillmotion.apps.options import (
+    SAMPLING,
     Device,
     Download,
     Force,
@@ -21,53 +22,94 @@ from stillmotion.apps.options import (
     Steps,
 )
 
+app = typer.Typer()
 
+
+@app.command()
 def draw(
-    prompt: Annotated[str, typer.Argument(help="What the still shows.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the still shows.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="A .png; several stills become NAME-1.png, NAME-2.png, ..."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="NAME.png",
+            help="Where to; several stills become NAME-1.png, NAME-2.png and so on.",
+        ),
     ],
-    count: Annotated[int, typer.Option(help="How many stills to draw, with seeds one apart.")] = 1,
+    count: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="How many stills, each with the next seed."),
+    ] = 1,
     seed: Seed = None,
     look: Look = None,
-    model: Model = "miniature",
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = None,
-    height: Annotated[int | None, typer.Option(help="In pixels; the model's own by default.")] = None,
-    width: Annotated[int | None, typer.Option(help="In pixels; the model's own by default.")] = None,
-    force: Force = False,
+    height: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=1,
+            help="Height of the still.",
+            show_default=False,
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=1,
+            help="Width of the still.",
+            show_default=False,
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    model: Model = "miniature",
     device: Device = "auto",
     download: Download = False,
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw stills from a text.
 
-    Each still is a PNG with, beside it, NAME.latents.safetensors: the latents of every step, which
-    `stillmotion animate` needs to animate exactly this still.
+    Beside each NAME.png two files are written: NAME.latents.safetensors, the latents of every
+    step, which `stillmotion animate` needs to animate exactly this still; and NAME.png.json, the
+    record of how the still was made.
     """
+    from stillmotion.apps.console import Notes, show
+    from stillmotion.apps.outputs import check_still_output
+
+    check_still_output(output, count, overwrite=force)
+
+    from stillmotion.animatezero.loading import load_model
     from stillmotion.apps import jobs
-    from stillmotion.apps.console import hush_libraries, note, show
     from stillmotion.runtime.progress import Progress
 
-    hush_libraries()
-    from stillmotion.animatezero.loading import load_model
-
-    for path in jobs.still_paths(output, count):
-        jobs.check_writable_still(path, overwrite=force)
+    say = Notes()
     loaded = load_model(model, look=look, device=device, download=download)
     sampling = jobs.with_changes(
-        loaded.sampling, num_inference_steps=steps, guidance_scale=guidance,
-        negative_prompt=negative, height=height, width=width,
-    )  # fmt: skip
-    request = jobs.DrawRequest(
-        prompt=prompt, output=output, count=count, seed=seed, sampling=sampling, overwrite=force
+        loaded.sampling,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        negative_prompt=negative,
+        height=height,
+        width=width,
     )
+    request = jobs.DrawRequest(
+        prompt=loaded.styled(prompt),
+        output=output,
+        count=count,
+        seed=jobs.chosen_seed(seed),
+        sampling=sampling,
+        overwrite=force,
+    )
+    jobs.check_drawing(loaded, request, say)
     with Progress("draw", quiet=quiet) as progress:
         facts = jobs.draw(
-            loaded, request, lambda done, total: progress.update(completed=done, total=total), note
+            loaded, request, lambda done, total: progress.update(completed=done, total=total)
         )
     lines = [f"{row['path']}  (seed {row['seed']})" for row in facts["stills"]]
-    show("\n".join(lines), facts, as_json=as_json)
+    show("\n".join(lines), facts | {"notes": say.said}, as_json=as_json)

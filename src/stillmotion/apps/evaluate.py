@@ -8,29 +8,46 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillmotion.apps.options import Device, Force, Json, Quiet
+from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
 if TYPE_CHECKING:
-    from stillmotion.animatezero.loading import LoadedModel
     from stillmotion.evaluation.run import Plan
 
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
 
-_Model = Annotated[str, typer.Option(help="'miniature' or a folder written by train --package.")]
+_Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="miniature, or a folder written by `stillmotion train --package`."
+    ),
+]
 _Folder = Annotated[
-    Path, typer.Option(help="Where finished samples are kept; a rerun makes only what is missing.")
+    Path,
+    typer.Option(
+        metavar="FOLDER", help="Where finished samples are kept; a rerun makes what is missing."
+    ),
 ]
 _Processes = Annotated[
-    int | None, typer.Option(help="Worker processes; one per CPU core by default.")
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Worker processes.", show_default="one for each CPU core"
+    ),
 ]
 
 
 @app.command()
 def miniature(
-    samples: Annotated[int, typer.Option(help="Stills and clips of each kind.")] = 200,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Stills, and clips of each kind.")
+    ] = 200,
     model: _Model = "miniature",
     write_card: Annotated[
-        bool, typer.Option("--write-card", help="Write the card into the model's folder.")
+        bool,
+        typer.Option(
+            "--write-card",
+            metavar=FLAG,
+            help="Also write the model's card, README.md and card.json, into its folder.",
+        ),
     ] = False,
     folder: _Folder = Path("runs/evaluation"),
     processes: _Processes = None,
@@ -38,30 +55,40 @@ def miniature(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the miniature: every part, and what comes out, against the bars it should reach."""
-    from dataclasses import asdict
+    """Measure the miniature: its parts and what it makes, against the bars it should reach.
 
-    from stillmotion.apps.console import hush_libraries, show
-
-    hush_libraries()
+    Stop it at any time: the same command goes on with what is missing.
+    """
+    from stillmotion.apps.console import show
     from stillmotion.evaluation import card
     from stillmotion.runtime.progress import Progress
 
-    loaded, plan = _plan(model, folder, processes, device)
-    path = loaded.folder.path
-    with Progress("evaluate miniature", total=3 * samples, quiet=quiet) as progress:
-        lines = card.measure_card(plan, path, samples, progress.advance)
+    plan = _plan(model, folder, processes, device)
+    total = card.num_measurements(samples)
+    with Progress("evaluate miniature", total=total, quiet=quiet) as progress:
+        lines = card.measure_card(plan, samples, progress.advance)
     if write_card:
-        card.write_card(lines, path, f"stillmotion evaluate miniature --samples {samples}")
-    show(card.table(lines), {"lines": [asdict(line) for line in lines]}, as_json=as_json)
+        command = f"stillmotion evaluate miniature --samples {samples}"
+        card.write_card(lines, plan.model_folder, command)
+    facts = {"samples": samples, "lines": card.as_facts(lines)}
+    show(card.table(lines), facts, as_json=as_json)
 
 
 @app.command()
 def ablation(
-    prompts: Annotated[int, typer.Option(help="Prompts, over all looks by turns.")] = 25,
+    prompts: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Prompts, over all looks by turns.")
+    ] = 25,
     model: _Model = "miniature",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write the table to this .md file.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="NAME.md",
+            help="Also write the table to this file.",
+            show_default=False,
+        ),
     ] = None,
     folder: _Folder = Path("runs/evaluation"),
     processes: _Processes = None,
@@ -70,33 +97,42 @@ def ablation(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the rows of AnimateZero's Fig. 6: from plain AnimateDiff to the whole method."""
-    from stillmotion.apps.console import hush_libraries, show
+    """Measure the rows of AnimateZero's Fig. 6: from plain AnimateDiff to the whole method.
 
-    hush_libraries()
-    from stillmotion.evaluation.ablation import summarise, table
+    Stop it at any time: the same command goes on with what is missing.
+    """
+    from stillmotion.apps.console import show
+    from stillmotion.apps.outputs import check_file_output
+
+    if output is not None:
+        check_file_output(output, overwrite=force)
+
+    from stillmotion.evaluation.ablation import as_facts, summarise, table
     from stillmotion.evaluation.run import measure
     from stillmotion.runtime.files import atomic_path
     from stillmotion.runtime.progress import Progress
 
-    _, plan = _plan(model, folder, processes, device)
+    plan = _plan(model, folder, processes, device)
     with Progress("evaluate ablation", total=prompts, quiet=quiet) as progress:
         summary = summarise(measure(plan, "ablation", prompts, progress.advance))
     text = table(summary)
     if output is not None:
         with atomic_path(output, overwrite=force) as temporary:
-            temporary.write_text(text + "\n")
-    show(text, {"rows": summary}, as_json=as_json)
+            temporary.write_text(text + "\n", encoding="utf-8")
+    show(text, {"prompts": prompts, "rows": as_facts(summary)}, as_json=as_json)
 
 
-def _plan(
-    model: str, folder: Path, processes: int | None, device: str
-) -> tuple[LoadedModel, Plan]:
-    """The model, and a plan whose folder is named after the model's weights."""
-    from stillmotion.animatezero.loading import load_model
-    from stillmotion.evaluation.run import Plan
+def _plan(model: str, folder: Path, processes: int | None, device: str) -> Plan:
+    """The plan for a model, whose rows lie in a folder of their own for each set of weights."""
+    from stillmotion.evaluation.run import Plan, model_identity
+    from stillmotion.models.registry import resolve_model
+    from stillmotion.runtime.system import choose_device
 
-    loaded = load_model(model, device=device)
-    place = folder / loaded.pipeline.model_fingerprint[:12]
-    count = processes or os.cpu_count() or 1
-    return loaded, Plan(reference=model, folder=place, device=device, processes=count)
+    found = resolve_model(model)
+    return Plan(
+        reference=model,
+        model_folder=found.path,
+        folder=folder / model_identity(found.path)[:12],
+        device=str(choose_device(device)),
+        processes=processes or os.cpu_count() or 1,
+    )

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any
 
 import typer
 
 from stillmotion.apps.options import Device, Download, Json
 
+app = typer.Typer()
 
+_INDENT = 13
+_WIDTH = 100
+
+
+@app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Describe this model.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Describe this one: a listed name, a folder, or a hub id.",
+            show_default="list what is at hand",
+        ),
+    ] = None,
     download: Download = False,
     as_json: Json = False,
 ) -> None:
-    """List the models that are at hand, or describe one."""
+    """List the models that are at hand, or describe one: size, defaults, looks."""
     from stillmotion.apps.console import show
     from stillmotion.models.registry import known_models, resolve_model
 
@@ -27,8 +42,8 @@ def models(
     text = "\n\n".join(_describe(row) for row in facts)
     if name is None:
         text += (
-            "\n\nAny folder in diffusers' layout with a motion adapter, and any hub id, can be named "
-            "as well."
+            "\n\nBesides, --model takes any folder in diffusers' layout that has a motion adapter, "
+            "and any\nhub id user/name of such a model (fetched only with --download)."
         )
     show(text, {"models": facts}, as_json=as_json)
 
@@ -36,13 +51,15 @@ def models(
 def _describe(row: dict[str, Any]) -> str:
     lines = [
         f"{row['name']}: {row['title']}",
-        f"  size       {row['width']} x {row['height']} pixels, {row['num_frames']} frames",
-        f"  sampling   {row['num_inference_steps']} steps, guidance {row['guidance_scale']}",
-        f"  looks      {', '.join(['plain', *row['looks']])}",
-        f"  folder     {row['path']}",
+        _line("size", f"{row['width']} x {row['height']} pixels, {row['num_frames']} frames"),
+        _line(
+            "sampling", f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}"
+        ),
+        _line("looks", ", ".join(["plain", *row["looks"]])),
+        _line("folder", row["path"]),
     ]
-    if row["card"]:
-        lines.append(f"  card       {row['path']}/{row['card']}")
+    if row["card"] and Path(row["path"], row["card"]).is_file():
+        lines.append(_line("card", f"{row['path']}/{row['card']}"))
     if row["name"] == "miniature":
         lines += _miniature_words()
     return "\n".join(lines)
@@ -53,49 +70,109 @@ def _miniature_words() -> list[str]:
 
     moves = "; ".join(f"{s}: {', '.join(m)}" for s, m in SUBJECT_MOTIONS.items())
     return [
-        f"  knows      subjects and their motions: {moves}",
-        f"             colours: {', '.join(COLOURS)}",
-        f"             backgrounds: {', '.join(BACKGROUNDS)}",
+        _line("subjects", f"and their motions: {moves}"),
+        _line("colours", ", ".join(COLOURS)),
+        _line("backgrounds", ", ".join(BACKGROUNDS)),
     ]
 
 
+def _line(label: str, text: str) -> str:
+    """A label and its text, wrapped; a single long word, such as a path, stays in one piece."""
+    return fill(
+        text,
+        _WIDTH,
+        initial_indent=f"  {label}".ljust(_INDENT + 2),
+        subsequent_indent=" " * (_INDENT + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@app.command()
 def doctor(device: Device = "auto", as_json: Json = False) -> None:
-    """Tell versions, devices, memory, and how fast things would run here."""
-    from stillmotion.apps.console import hush_libraries, show
+    """Tell versions, devices, memory, and how fast things would run here.
+
+    Takes some seconds, since it measures.
+    """
+    from stillmotion.apps.console import show
+    from stillmotion.apps.speed import measure_speed
+    from stillmotion.errors import ModelError
     from stillmotion.runtime.system import choose_device, system_facts
 
-    hush_libraries()
-    from stillmotion.apps.speed import measure_speed
-
+    place = choose_device(device)
     facts: dict[str, Any] = asdict(system_facts())
-    facts["speed"] = asdict(measure_speed(choose_device(device)))
+    try:
+        facts["speed"] = asdict(measure_speed(place))
+    except ModelError as error:  # a damaged installation is what a doctor is for
+        facts["speed"] = {"error": str(error)}
     show(_diagnosis(facts), facts, as_json=as_json)
 
 
 def _diagnosis(facts: dict[str, Any]) -> str:
-    speed = facts["speed"]
     packages = ", ".join(f"{n} {v or 'missing'}" for n, v in facts["packages"].items())
-    devices = ", ".join(f"{d['name']} ({d['description']})" for d in facts["devices"])
-    return "\n".join(
-        (
-            f"python     {facts['python']} on {facts['platform']}",
-            f"packages   {packages}",
-            f"devices    {devices}; {facts['cpu_threads']} CPU threads",
-            f"memory     {_gib(facts['memory_free_bytes'])} free of "
-            f"{_gib(facts['memory_total_bytes'])}",
-            f"disk       {_gib(facts['disk_free_bytes'])} free here",
-            f"speed      {speed['gflops']:.0f} GFLOP/s in a matrix product on {speed['device']}",
-            f"miniature  measured: one step of a clip {speed['miniature_step_seconds']:.2f} s, so "
-            f"about {speed['miniature_clip_seconds']:.0f} s for a clip of 16 frames",
-            f"full size  estimated from its arithmetic: {_duration(speed['full_clip_seconds'])} for "
-            "16 frames of 512 x 512 in 25 steps, if all of it ran at that speed",
-        )
+    devices = ", ".join(_device(d) for d in facts["devices"])
+    lines = [
+        _line("python", f"{facts['python']} on {facts['platform']}"),
+        _line("packages", packages),
+        _line("devices", f"{devices}; {facts['cpu_threads']} CPU threads"),
+        _line("memory", _memory(facts["memory_free_bytes"], facts["memory_total_bytes"])),
+        _line("disk", f"{_gib(facts['disk_free_bytes'])} free in this folder"),
+        *_speed_lines(facts["speed"]),
+    ]
+    return "\n".join(line.removeprefix("  ") for line in lines)
+
+
+def _device(device: dict[str, Any]) -> str:
+    memory = device["memory_bytes"]
+    return f"{device['name']} ({device['description']}" + (
+        f", {_gib(memory)})" if memory is not None else ")"
     )
 
 
-def _gib(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+def _speed_lines(speed: dict[str, Any]) -> list[str]:
+    if "error" in speed:
+        return [_line("miniature", f"not measured: {speed['error']}")]
+    return [
+        _line(
+            "speed",
+            f"measured: {speed['gflops']:.0f} GFLOP/s in a product of {speed['precision']} "
+            f"matrices on {speed['device']}{_threads(speed)}",
+        ),
+        _line(
+            "miniature",
+            f"measured: {speed['miniature_step_seconds']:.2f} s for one step of a clip of "
+            f"{speed['num_frames']} frames; so about {_duration(speed['miniature_clip_seconds'])} "
+            f"for its {speed['num_steps']} steps, loading and saving apart",
+        ),
+        _line(
+            "full size",
+            f"estimated, not measured: at least {_duration(speed['full_clip_seconds'])} for 16 "
+            "frames of 512 x 512 in 25 steps, which is the arithmetic of Stable Diffusion 1.5 "
+            "with AnimateDiff at the speed above",
+        ),
+    ]
+
+
+def _threads(speed: dict[str, Any]) -> str:
+    """Said where it matters: this run may use fewer threads than the machine has."""
+    if speed["device"] != "cpu":
+        return ""
+    return f", with {speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
+
+
+def _memory(free: int | None, total: int | None) -> str:
+    if free is None or total is None:
+        return "this system does not tell"
+    return f"{_gib(free)} free of {_gib(total)}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from stillmotion.animatezero.checks import check_drawn_alike, check_num_frames, completed
 from stillmotion.animatezero.loading import LoadedModel
-from stillmotion.animatezero.prompt import truncated_prompt_part
-from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still
-from stillmotion.errors import InputError
-from stillmotion.media.clips import save_clip
-from stillmotion.media.provenance import (
-    InputIdentity,
-    ModelIdentity,
-    Provenance,
-    StillRecipe,
-    fingerprint_pixels,
+from stillmotion.animatezero.requests import seeded
+from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.still import Still, latents_path
+from stillmotion.apps.advice import Say, check_picture_size, tell_about_prompt
+from stillmotion.apps.outputs import still_paths
+from stillmotion.apps.records import (
+    ClipRecipe,
+    clip_provenance,
+    motion_fingerprint,
 )
+from stillmotion.media.clips import check_clip_path, save_clip
+from stillmotion.media.images import side_car_path
+from stillmotion.media.provenance import Provenance
 
 Progress = Callable[[int, int], None]
-Say = Callable[[str], None]
+Settings = TypeVar("Settings", SamplingSettings, AnimateZeroSettings)
 _SEED_RANGE = 2**31
 
 
@@ -34,21 +39,8 @@ class DrawRequest:
     prompt: str
     output: Path
     count: int = 1
-    seed: int | None = None
+    seed: int
     sampling: SamplingSettings
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise InputError(f"count is {self.count}; draw at least one still.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipOptions:
-    """How a clip is written."""
-
-    fps: float = 8.0
-    scale: int = 1
     overwrite: bool = False
 
 
@@ -57,17 +49,16 @@ class AnimateRequest:
     """A clip to make of a still."""
 
     still: Still
-    output: Path
+    still_name: str | None
     prompt: str
-    seed: int | None = None
-    num_frames: int = 16
+    seed: int
+    num_frames: int
     sampling: SamplingSettings
-    control: AnimateZeroSettings = field(default_factory=AnimateZeroSettings)
-    options: ClipOptions = field(default_factory=ClipOptions)
-    still_name: str | None = None
-
-
-Settings = TypeVar("Settings", SamplingSettings, AnimateZeroSettings)
+    control: AnimateZeroSettings
+    output: Path
+    fps: float = 8.0
+    scale: int = 1
+    overwrite: bool = False
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:
@@ -80,165 +71,135 @@ def chosen_seed(seed: int | None) -> int:
     return secrets.randbelow(_SEED_RANGE) if seed is None else seed
 
 
-def still_paths(output: Path, count: int) -> list[Path]:
-    """`a.png` for one still; `a-1.png`, `a-2.png`, ... for several."""
-    if count == 1:
-        return [output]
-    return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(1, count + 1)]
+def check_drawing(model: LoadedModel, request: DrawRequest, say: Say) -> None:
+    """Raises InputError for what cannot be drawn, before anything is computed."""
+    completed(request.sampling, model.pipeline, None)
+    seeded(request.seed)
+    seeded(request.seed + request.count - 1)
+    tell_about_prompt(model, request.prompt, say)
 
 
-def draw(model: LoadedModel, request: DrawRequest, progress: Progress, say: Say) -> dict[str, Any]:
+def draw(model: LoadedModel, request: DrawRequest, progress: Progress) -> dict[str, Any]:
     """Draw and write stills; each is on disk as soon as it is finished.
 
     Returns:
-        The facts: seeds, and per still its path and that of its latents.
+        The facts: model, prompt, seed, and of each still its seed and the paths of its files.
     """
     paths = still_paths(request.output, request.count)
-    for path in paths:
-        check_writable_still(path, overwrite=request.overwrite)
-    prompt = model.styled(request.prompt)
-    tell_what_is_cut(model, prompt, say)
-    first = chosen_seed(request.seed)
     steps = request.sampling.num_inference_steps
     rows = []
     for index, path in enumerate(paths):
+        seed, before = request.seed + index, index * steps
+
+        def tick(done: int, _: int, before: int = before) -> None:
+            progress(before + done, steps * len(paths))
+
         [still] = model.pipeline.draw(
-            prompt,
-            seeds=[first + index],
-            sampling=request.sampling,
-            progress=lambda done, _, index=index: progress(  # type: ignore[misc]
-                index * steps + done, steps * len(paths)
-            ),
+            request.prompt, seeds=[seed], sampling=request.sampling, progress=tick
         )
         still.save(path, overwrite=request.overwrite)
-        rows.append({"path": str(path), "seed": first + index})
-    return {"model": model.reference, "prompt": prompt, "stills": rows}
+        rows.append(
+            {
+                "path": str(path),
+                "latents": str(latents_path(path)),
+                "record": str(side_car_path(path)),
+                "seed": seed,
+            }
+        )
+    return {
+        "model": model.reference,
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "stills": rows,
+    }
 
 
-def animate(
-    model: LoadedModel, request: AnimateRequest, progress: Progress, say: Say
-) -> dict[str, Any]:
+def check_animation(model: LoadedModel, request: AnimateRequest, say: Say) -> None:
+    """Raises InputError or OutputError for what cannot be made or written, before computing."""
+    still, pipeline = request.still, model.pipeline
+    if still.latents is None:
+        check_picture_size(model, still, request.still_name or "the picture", say)
+    check_num_frames(request.num_frames, pipeline.unet)
+    sampling = completed(request.sampling, pipeline, still)
+    if request.control.needs_trajectory:
+        check_drawn_alike([still], pipeline, sampling)
+    seeded(request.seed)
+    _rehearse(request, clip_record(model, request))
+    tell_about_prompt(model, request.prompt, say)
+    if still.latents is None and request.control.needs_trajectory:
+        say(
+            "the picture is animated as a photograph, without latents of its own drawing: by "
+            "direct diffusion of its pixels with one fixed noise"
+        )
+
+
+def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> dict[str, Any]:
     """Animate a still and write the clip with its provenance.
 
     Returns:
-        The facts: path, seed, frames, and whether the first frame is the still exactly.
+        The facts: paths, model, prompt, seed, frames, and whether frame 1 is the still exactly.
     """
-    prompt = model.styled(request.prompt)
-    tell_what_is_cut(model, prompt, say)
-    if request.still.latents is None and request.control.needs_trajectory:
-        say(
-            "this picture has no latents of its own drawing, so it is animated as a photograph: "
-            "its pixels are diffused with one fixed noise"
-        )
-    seed = chosen_seed(request.seed)
     made = model.pipeline.animate(
         request.still,
-        prompt,
-        seed=seed,
+        request.prompt,
+        seed=request.seed,
         num_frames=request.num_frames,
         sampling=request.sampling,
         control=request.control,
         progress=progress,
     )
-    provenance = clip_provenance(model, replace(request, prompt=prompt, seed=seed))
-    is_tensors = request.output.suffix == ".safetensors"
+    record = clip_record(model, request)
+    is_tensors = request.output.suffix.lower() == ".safetensors"
     save_clip(
         made.frames[0],
         request.output,
-        fps=request.options.fps,
-        provenance=provenance,
-        overwrite=request.options.overwrite,
+        fps=request.fps,
+        provenance=record,
+        overwrite=request.overwrite,
         latents=made.latents if is_tensors else None,
-        scale=request.options.scale,
+        scale=request.scale,
     )
-    exact = bool((made.frames[0, 0] == request.still.image).all())
     return {
         "path": str(request.output),
+        "record": str(side_car_path(request.output)),
         "model": model.reference,
-        "prompt": prompt,
-        "seed": seed,
-        "num_frames": int(made.frames.shape[1]),
-        "first_frame_is_the_still": exact,
+        "method": record.method,
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "num_frames": request.num_frames,
+        "fps": request.fps,
+        "photograph": request.still.latents is None,
+        "first_frame_is_the_still": bool((made.frames[0, 0] == request.still.image).all()),
     }
 
 
-def clip_provenance(model: LoadedModel, request: AnimateRequest) -> Provenance:
-    """The record from which the same clip can be made again."""
-    still, control = request.still, request.control
-    assert request.seed is not None
-    return Provenance(
-        kind="clip",
-        method="animatezero" if control != FIG6_ROWS["a"] else "animatediff",
+def clip_record(model: LoadedModel, request: AnimateRequest) -> Provenance:
+    """The provenance of the clip that a request asks for."""
+    still = request.still
+    recipe = ClipRecipe(
+        num_frames=request.num_frames,
+        sampling=completed(request.sampling, model.pipeline, still),
+        control=request.control,
+        fps=request.fps,
+        scale=request.scale,
+        photograph=still.latents is None,
+        motion_fingerprint=motion_fingerprint(model),
+    )
+    return clip_provenance(
+        model,
+        still,
+        recipe,
         prompt=request.prompt,
-        negative_prompt=request.sampling.negative_prompt,
         seed=request.seed,
-        model=ModelIdentity(name=model.reference, fingerprint=model.pipeline.model_fingerprint),
-        settings={
-            "num_frames": request.num_frames,
-            "sampling": asdict(request.sampling),
-            "control": asdict(control) | {"window_blocks": list(control.window_blocks)},
-            "fps": request.options.fps,
-            "scale": request.options.scale,
-        },
-        inputs=(
-            InputIdentity(
-                role="still", sha256=fingerprint_pixels(still.image), name=request.still_name
-            ),
-        ),
-        still=_still_recipe(still),
+        still_name=request.still_name,
     )
 
 
-def _still_recipe(still: Still) -> StillRecipe | None:
-    if still.latents is None or still.seed is None or still.settings is None:
-        return None
-    return StillRecipe(
-        prompt=still.prompt,
-        negative_prompt=still.settings.negative_prompt,
-        seed=still.seed,
-        settings=asdict(still.settings),
-    )
-
-
-def redrawn(model: LoadedModel, recipe: StillRecipe, progress: Progress) -> Still:
-    """Draw the still of a clip again, from the clip's provenance."""
-    [still] = model.pipeline.draw(
-        recipe.prompt,
-        seeds=[recipe.seed],
-        sampling=SamplingSettings(**recipe.settings),  # type: ignore[arg-type]
-        progress=progress,
-    )
-    return still
-
-
-def tell_what_is_cut(model: LoadedModel, prompt: str, say: Say) -> None:
-    """Say which part of a long prompt the text encoder does not see."""
-    cut = truncated_prompt_part(model.pipeline.tokenizer, prompt)
-    if cut:
-        limit = model.pipeline.tokenizer.model_max_length - 2
-        say(f"the prompt is longer than {limit} tokens; this part of it is not seen: '{cut}'")
-
-
-def check_writable_still(path: Path, *, overwrite: bool) -> None:
-    """Refuse a name that cannot be written before an hour of drawing is spent on it.
-
-    Raises:
-        InputError: not a .png, or taken.
-    """
-    if path.suffix.lower() != ".png":
-        raise InputError(f"'{path}' cannot hold a still; use the ending .png.")
-    _check_free(path, overwrite=overwrite)
-
-
-def check_writable_clip(path: Path, *, overwrite: bool) -> None:
-    """Refuse a taken name before a clip is made.
-
-    Raises:
-        InputError: taken.
-    """
-    _check_free(path, overwrite=overwrite)
-
-
-def _check_free(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise InputError(f"'{path}' exists already; choose another name, or add --force.")
+def _rehearse(request: AnimateRequest, record: Provenance) -> None:
+    """Write one black frame as the clip will be: what the writer refuses, it refuses now."""
+    frame = np.zeros((1, *request.still.image.shape), np.uint8)
+    with tempfile.TemporaryDirectory(prefix="stillmotion-") as folder:
+        path = Path(folder) / f"rehearsal{check_clip_path(request.output).suffix}"
+        save_clip(
+            frame, path, fps=request.fps, scale=request.scale, provenance=record, side_car=False
+        )

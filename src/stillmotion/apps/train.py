@@ -16,20 +16,36 @@ app = typer.Typer(help="Train models.", no_args_is_help=True)
 def miniature(
     stage: Annotated[
         str,
-        typer.Option(help="all, or one of: judge, vae, clip, text-to-image, domains, motion."),
+        typer.Option(
+            metavar="NAME",
+            help="all, or one of judge, vae, clip, text-to-image, domains, motion.",
+        ),
     ] = "all",
     recipe: Annotated[
-        str, typer.Option(help="cpu (64x64 pixels, two hours on 2 cores) or gpu (128x128).")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="cpu (64 x 64 pixels, about two hours on 2 cores) or gpu (128 x 128, about one "
+            "hour on a large GPU).",
+        ),
     ] = "cpu",
     folder: Annotated[
-        Path, typer.Option(help="Run folder: checkpoints, logs, data and finished parts.")
+        Path,
+        typer.Option(metavar="FOLDER", help="Where checkpoints, logs, data and results are kept."),
     ] = Path("runs/miniature"),
     budget: Annotated[
-        float | None, typer.Option(help="Seconds for each of the stages, instead of the recipe's.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Time for each of the stages.", show_default="the recipe's"
+        ),
     ] = None,
     package: Annotated[
         Path | None,
-        typer.Option(help="Afterwards write the finished parts to this folder, ready for --model."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Afterwards write the finished model here, for --model FOLDER.",
+            show_default=False,
+        ),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -39,16 +55,23 @@ def miniature(
 
     Stop it at any time: the same command goes on from the last checkpoint, at most 30 seconds back.
     """
-    from stillmotion.apps.console import hush_libraries, show
-
-    hush_libraries()
+    from stillmotion.apps.console import Notes, show
     from stillmotion.miniature.package import package as write_package
     from stillmotion.miniature.train import configured, selected_stages, train_stages
 
     stages = selected_stages(stage)
     chosen = configured(recipe, stages, budget)
-    train_stages(stages, recipe=chosen, folder=folder, device=device, quiet=quiet)
+    try:
+        train_stages(stages, recipe=chosen, folder=folder, device=device, quiet=quiet)
+    except KeyboardInterrupt:
+        Notes()("the same command goes on from the last checkpoint")
+        raise
     if package is not None:
         write_package(chosen, package, folder)
-    facts = {"stages": list(stages), "folder": str(folder)}
-    show(f"trained {', '.join(stages)} in {folder}", facts, as_json=as_json)
+    facts = {
+        "stages": list(stages),
+        "folder": str(folder),
+        "package": str(package) if package is not None else None,
+    }
+    where = f"{folder}, packaged in {package}" if package is not None else str(folder)
+    show(f"trained {', '.join(stages)} in {where}", facts, as_json=as_json)

@@ -20,14 +20,17 @@ ROW_NAMES = {
 
 
 def summarise(samples: list[Row]) -> list[dict[str, Any]]:
-    """Means over the samples for each row, with bootstrap intervals; NaN ratios are left out."""
+    """Means over the samples for each row, with bootstrap intervals.
+
+    Ratios of clips that do not move are NaN and left out; without any left the mean is NaN too.
+    """
     result = []
     for name, title in ROW_NAMES.items():
         rows = [sample["rows"][name] for sample in samples]
         entry: dict[str, Any] = {"row": name, "title": title, "samples": len(rows)}
         for key in ("first_step", "late_drift", "mean_step", "i1_mse"):
             values = np.array([r[key] for r in rows if math.isfinite(r[key])], dtype=np.float64)
-            entry[key] = float(values.mean())
+            entry[key] = float(values.mean()) if len(values) else math.nan
             entry[f"{key}_interval"] = bootstrap(values)
         for key in ("last_subject", "motion"):
             hits = sum(bool(r[key]) for r in rows)
@@ -51,6 +54,19 @@ def table(summary: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def as_facts(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The summary for JSON, which knows no NaN: None stands for what could not be measured."""
+    return [{key: _finite(value) for key, value in entry.items()} for entry in summary]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(end) for end in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _cell(entry: dict[str, Any], key: str, digits: int, unit: str = "") -> str:
+    if math.isnan(entry[key]):
+        return "–"
     low, high = entry[f"{key}_interval"]
     return f"{entry[key]:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"

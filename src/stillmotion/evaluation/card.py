@@ -35,17 +35,14 @@ class Line:
         return self.value >= self.bar
 
 
-def measure_card(plan: Plan, folder: Path, samples: int, tick: Tick) -> list[Line]:
+def num_measurements(samples: int) -> int:
+    """How often `measure_card` ticks: once for each sample and once for each kind of part."""
+    return 3 * samples + len(_PARTS)
+
+
+def measure_card(plan: Plan, samples: int, tick: Tick) -> list[Line]:
     """All lines of the card, with `samples` stills and clips of each kind."""
-    lines = [
-        _share(f"judge: {name}, rendered data", hits, total, 95 if name == "motion" else 97)
-        for name, (hits, total) in judge_accuracy(folder).items()
-    ]
-    psnr = vae_psnr(folder)
-    lines += [Line(f"VAE, {name}", value, 30, unit="dB PSNR") for name, value in psnr.items()]
-    mean = sum(psnr.values()) / len(psnr)
-    lines.append(Line("VAE, mean over looks", mean, 30, unit="dB PSNR"))
-    lines.append(_share("CLIP: own caption found among 64", *clip_retrieval(folder), 80))
+    lines = _part_lines(_measure_parts(plan, tick))
     stills = measure(plan, "still", samples, tick)
     for name in ("subject", "colour", "background"):
         lines.append(_counted(f"drawn stills, all looks: {name}", (r[name] for r in stills), 85))
@@ -55,13 +52,47 @@ def measure_card(plan: Plan, folder: Path, samples: int, tick: Tick) -> list[Lin
     return lines + _animatezero_lines(measure(plan, "animatezero", samples, tick))
 
 
+_PARTS: dict[str, Callable[[Path], Any]] = {
+    "judge": judge_accuracy,
+    "vae": vae_psnr,
+    "clip": clip_retrieval,
+}
+
+
+def _measure_parts(plan: Plan, tick: Tick) -> dict[str, Any]:
+    """What was measured of each part, kept in the plan's folder like the samples."""
+    path = plan.folder / "parts.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    for name, measure_part in _PARTS.items():
+        if name not in found:
+            found[name] = measure_part(plan.model_folder)
+            write_json(path, found)
+        tick()
+    return found
+
+
+def _part_lines(parts: dict[str, Any]) -> list[Line]:
+    lines = [
+        _share(f"judge: {name}, rendered data", hits, total, 95 if name == "motion" else 97)
+        for name, (hits, total) in parts["judge"].items()
+    ]
+    psnr = parts["vae"]
+    lines += [Line(f"VAE, {name}", value, 30, unit="dB PSNR") for name, value in psnr.items()]
+    mean = sum(psnr.values()) / len(psnr)
+    lines.append(Line("VAE, mean over looks", mean, 30, unit="dB PSNR"))
+    hits, total = parts["clip"]
+    lines.append(_share("CLIP: own caption found among 64", hits, total, 80))
+    return lines
+
+
 def _animatezero_lines(rows: list[Row]) -> list[Line]:
     lines = [_counted("AnimateZero clips: motion", (r["motion"] for r in rows), 60)]
     for name in ("subject", "colour", "background"):
-        lines.append(
-            _counted(f"AnimateZero clips: {name} of the last frame", (r[f"last_{name}"] for r in rows), 85)
-        )
-    lines.append(_counted("AnimateZero clips: first frame is the still", (r["exact"] for r in rows), 100))
+        right = (r[f"last_{name}"] for r in rows)
+        lines.append(_counted(f"AnimateZero clips: {name} of the last frame", right, 85))
+    exact = (r["exact"] for r in rows)
+    lines.append(_counted("AnimateZero clips: first frame is the still", exact, 100))
     return lines
 
 
@@ -92,17 +123,25 @@ def write_card(lines: list[Line], folder: Path, command: str) -> None:
     """Write `README.md` and `card.json` into the model's folder."""
     training = _training(folder)
     with atomic_path(folder / "README.md", overwrite=True) as temporary:
-        temporary.write_text(_CARD.format(
-            table=table(lines), command=command, stages=_stages(training),
+        text = _CARD.format(
+            table=table(lines),
+            command=command,
+            stages=_stages(training),
             hardware=training.get("hardware", "unknown"),
             recipe=json.dumps(training.get("recipe", {}), indent=2),
-        ))  # fmt: skip
-    write_json(folder / "card.json", [asdict(line) | {"reached": line.reached} for line in lines])
+        )
+        temporary.write_text(text, encoding="utf-8")
+    write_json(folder / "card.json", as_facts(lines))
+
+
+def as_facts(lines: list[Line]) -> list[dict[str, Any]]:
+    """The lines for JSON."""
+    return [asdict(line) | {"reached": line.reached} for line in lines]
 
 
 def _training(folder: Path) -> dict[str, Any]:
     path = folder / "training.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _stages(training: dict[str, Any]) -> str:

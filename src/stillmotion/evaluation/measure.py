@@ -107,7 +107,8 @@ class Measurer:
 
     def _verdict(self, image: NDArray[np.uint8], sample: Sample) -> dict[str, bool]:
         [verdict] = self.judge.frames(_channels_first(image)[None])
-        return {name: value == getattr(sample.scene, name) for name, value in asdict(verdict).items()}
+        read = asdict(verdict)
+        return {name: value == getattr(sample.scene, name) for name, value in read.items()}
 
     def _moves(self, frames: NDArray[np.uint8], sample: Sample) -> bool:
         return self.judge.motion(_channels_first(frames)[None])[0] == sample.scene.motion

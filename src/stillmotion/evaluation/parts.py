@@ -56,7 +56,9 @@ def clip_retrieval(folder: Path, batches: int = 20, batch: int = 64) -> tuple[in
     return hits, len(captions)
 
 
-def judge_accuracy(folder: Path, stills: int = 1000, clips: int = 400) -> dict[str, tuple[int, int]]:
+def judge_accuracy(
+    folder: Path, stills: int = 1000, clips: int = 400
+) -> dict[str, tuple[int, int]]:
     """What the judge reads right on rendered data: (hits, total) per attribute and for motion."""
     judge = Judge.load(folder / "judge.safetensors")
     seed = derive_seed(EVALUATION_SEED, "judge")
@@ -73,6 +75,7 @@ def judge_accuracy(folder: Path, stills: int = 1000, clips: int = 400) -> dict[s
         for name in ATTRIBUTES
     }
     moving = data.render_judge_clips(clips, seed, 32)
-    motions = [m for part in moving.frames.split(50) for m in judge.motion(part)]
-    right = sum(m == s.motion for m, s in zip(motions, moving.scenes, strict=True))
+    motions = [m for part in moving.split(50) for m in judge.motion(part)]
+    asked = [data.judge_clip_scene(seed, index).motion for index in range(clips)]
+    right = sum(seen == true for seen, true in zip(motions, asked, strict=True))
     return result | {"motion": (right, clips)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -11,10 +13,13 @@ from pathlib import Path
 
 import torch
 
+from stillmotion import __version__
 from stillmotion.evaluation.measure import Measurer, Row
 
 TASKS = ("still", "animatediff", "animatezero", "ablation")
 Tick = Callable[[], None]
+# Written by measuring, so no part of what is measured.
+_NOT_MEASURED = frozenset({"card.json"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,61 +27,98 @@ class Plan:
     """Which model is measured, where finished rows are kept, and by how many processes."""
 
     reference: str
+    model_folder: Path
     folder: Path
+    """Belongs to one set of weights: its name should come from `model_identity`."""
     device: str = "cpu"
     processes: int = 1
 
 
-def measure(plan: Plan, task: str, count: int, tick: Tick | None = None) -> list[Row]:
-    """Rows 0..count-1 of a task, those on disk first.
+def model_identity(folder: Path) -> str:
+    """sha256 (hex) over this package's version and every weight and configuration in a folder.
 
-    The folder belongs to one model: its name should hold the model's fingerprint.
+    Unlike a still's fingerprint it changes with the motion modules, the looks and the judge.
     """
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".safetensors") and path.name not in _NOT_MEASURED:
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def measure(plan: Plan, task: str, count: int, tick: Tick | None = None) -> list[Row]:
+    """Rows 0..count-1 of a task, those on disk first; `tick` is called once for each."""
     path = plan.folder / f"{task}.jsonl"
-    rows = _read(path)
+    rows = read_rows(path)
     missing = [index for index in range(count) if index not in rows]
-    if tick is not None:
-        for _ in range(count - len(missing)):
-            tick()
+    for _ in range(count - len(missing)):
+        _call(tick)
     if missing:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as log, _pool(plan) as pool:
-            futures = {pool.submit(_work, task, index): index for index in missing}
+        _end_last_line(path)
+        _make(plan, task, missing, rows, path, tick)
+    return [rows[index] for index in range(count)]
+
+
+def _make(
+    plan: Plan, task: str, missing: list[int], rows: dict[int, Row], path: Path, tick: Tick | None
+) -> None:
+    """Fill in the missing rows and append each to the file as soon as it is finished."""
+    # Spawned and not forked: a fork of a process that has used threads can hang.
+    pool = ProcessPoolExecutor(
+        min(plan.processes, len(missing)),
+        get_context("spawn"),
+        _prepare,
+        (plan.reference, plan.device, plan.processes),
+    )
+    try:
+        futures = {pool.submit(_work, task, index): index for index in missing}
+        with path.open("a", encoding="utf-8") as log:
             for future in as_completed(futures):
                 index = futures[future]
                 rows[index] = future.result()
                 log.write(json.dumps({"index": index, **rows[index]}) + "\n")
                 log.flush()
-                if tick is not None:
-                    tick()
-    return [rows[index] for index in range(count)]
+                _call(tick)
+    finally:
+        # After an error or Ctrl-C: what has not begun never does.
+        pool.shutdown(cancel_futures=True)
 
 
-def _read(path: Path) -> dict[int, Row]:
+def read_rows(path: Path) -> dict[int, Row]:
+    """The rows in a file by their index; what a killed run left of its last line is passed over."""
     if not path.exists():
         return {}
     rows = {}
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
-            continue  # the last line of a killed run
+            continue
         rows[int(row.pop("index"))] = row
     return rows
+
+
+def _end_last_line(path: Path) -> None:
+    """Close the line in which a killed run stopped, so that the next row gets its own."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        with path.open("a", encoding="utf-8") as log:
+            log.write("\n")
+
+
+def _call(tick: Tick | None) -> None:
+    if tick is not None:
+        tick()
 
 
 _measurer: Measurer | None = None
 
 
-def _pool(plan: Plan) -> ProcessPoolExecutor:
-    # Spawned and not forked: a fork of a process that has used threads can hang.
-    return ProcessPoolExecutor(
-        plan.processes, get_context("spawn"), _prepare, (plan.reference, plan.device, plan.processes)
-    )
-
-
 def _prepare(reference: str, device: str, processes: int) -> None:
     global _measurer
+    # Ctrl-C reaches the workers too; they end without a word, and the parent tells.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if processes > 1:
         torch.set_num_threads(1)
     _measurer = Measurer(reference, device)

@@ -24,17 +24,15 @@ class Sample:
     seed: int
 
 
-def make_sample(
-    task: str, index: int, *, domain: str = "plain", motion: bool = True, look: str = ""
-) -> Sample:
+def make_sample(task: str, index: int, *, domain: str = "plain", motion: bool = True) -> Sample:
     """Sample `index` of a task; equal arguments give equal samples everywhere.
 
-    `look` is the prefix of a look; without it the caption does not name the look.
+    The prompt does not name the look (`domain`): a model's own words for it are put before it.
     """
     rng = random.Random(derive_seed(EVALUATION_SEED, task, index))
     scene = sample_scene(rng, Fixed(domain=domain, pacing="steady"))
     words = caption(scene, rng, motion=motion)
-    return Sample(index, scene, f"{look} {words}".strip(), derive_seed(EVALUATION_SEED, index) % 2**31)
+    return Sample(index, scene, words, derive_seed(EVALUATION_SEED, index) % 2**31)
 
 
 def domain_of(index: int) -> str:

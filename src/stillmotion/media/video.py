@@ -39,7 +39,7 @@ _BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709 and AVCOL_TRC_BT709 alike
 _LIMITED = int(ColorRange.MPEG)
 
 # chromaloc=1 says that colour samples sit in the middle of four pixels, which is where libswscale
-# and browsers put them.  Unsaid, decoders assume the left edge and shift colours by half a pixel
+# puts them.  Unsaid, FFmpeg's decoder assumes the left edge and shifts colours by half a pixel
 # (1.4 to 1.9 dB on edges).  mbtree=0: with x264's macroblock tree one run in about fifteen gives
 # other bytes, even on one thread (core 165; without it none of 890 did).
 _H264 = {"crf": "14", "preset": "medium", "x264-params": "chromaloc=1:mbtree=0"}

@@ -14,6 +14,8 @@ from stillmotion.miniature.text_to_image import Noising, TextConditioner, weight
 
 #: Part of the captions that name the motion; the rest leave it to chance, as real captions do.
 NAMED_MOTION = 0.85
+#: How a clip moves is decided while it is noisy; near the clean end every frame shows its place.
+NOISY_BIAS = 0.7
 
 
 def build_motion_adapter(recipe: Recipe) -> MotionAdapter:
@@ -62,7 +64,7 @@ class MotionStage:
         # Not in channels-last memory: torch 2.13 crashes in its backward pass on a CPU.
         self.video = video
         self.conditioner = conditioner
-        self.noising = Noising()
+        self.noising = Noising(NOISY_BIAS)
 
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in self.video.parameters() if p.requires_grad]

@@ -65,12 +65,12 @@ def cpu_recipe() -> Recipe:
     """64x64 pixels on two CPU cores: about two hours in all."""
     return Recipe(
         budgets={
-            "judge": _stage(280, 64, 2e-3),
+            "judge": _stage(700, 64, 2e-3),
             "vae": _stage(1700, 8, 1.5e-3),
             "clip": _stage(280, 128, 1e-3),
-            "text-to-image": _stage(2050, 64, 1e-3),
+            "text-to-image": _stage(2600, 32, 1e-3),
             "domains": _stage(95, 48, 1e-3),
-            "motion": _stage(1900, 6, 1e-3),
+            "motion": _stage(1700, 4, 1e-3),
         }
     )
 

@@ -131,7 +131,7 @@ class Workshop:
     def motion(self) -> None:
         """The motion module, on plain clips."""
         unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
-        adapter = build_motion_adapter(self.recipe)
+        adapter = self._built(lambda: build_motion_adapter(self.recipe))
         video = self._built(lambda: attach_motion(unet, adapter))
         clips = self._clip_latents()
         budget = self.recipe.budgets["motion"]

@@ -89,15 +89,20 @@ def subject_weight(masks: Tensor, size: int) -> Tensor:
 
 
 class Noising:
-    """Draws what a denoiser is trained on: noise, and one timestep for each sample."""
+    """Draws what a denoiser is trained on: noise, and one timestep for each sample.
 
-    def __init__(self) -> None:
+    Timesteps are u ** bias of the schedule, u uniform: below 1, noisy ones are drawn more often.
+    """
+
+    def __init__(self, bias: float = 1.0) -> None:
         self._alphas = build_scheduler().alphas_cumprod
+        self._bias = bias
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents and velocities of the shape `(b, ...)` of `clean`, and timesteps `(b,)`."""
         noise = torch.randn(clean.shape, generator=generator)
-        timesteps = torch.randint(len(self._alphas), (len(clean),), generator=generator)
+        share = torch.rand(len(clean), generator=generator) ** self._bias
+        timesteps = (share * len(self._alphas)).long()
         alpha = self._alphas[timesteps].view(-1, *[1] * (clean.ndim - 1))
         return q_sample(clean, noise, alpha), velocity(clean, noise, alpha), timesteps
 

@@ -20,7 +20,7 @@ from stillmotion.training.loop import Report
 
 DEFAULT_FOLDER = Path("runs/miniature")
 ALL_STAGES = ("judge", *STAGES)
-_PARTS = 1000
+_PARTS, _TENTHS = 1000, 10
 
 
 def train_stages(
@@ -55,16 +55,23 @@ def train_stages(
 
 
 def _reporter(progress: Progress) -> Report:
-    """Moves the bar with the used budget and logs the values at every tenth of it."""
-    tenths = -1
+    """Moves the bar with the used budget and logs the values at every tenth of it.
+
+    A stage that trains several networks uses its budget several times; each starts the bar again.
+    """
+    tenths = _TENTHS + 1
 
     def report(done: float, values: dict[str, float]) -> None:
         nonlocal tenths
-        progress.update(completed=round(done * _PARTS))
-        if int(done * 10) > tenths:
-            tenths = int(done * 10)
+        completed, now = round(done * _PARTS), int(done * _TENTHS)
+        if now < tenths:
+            progress.start_at(completed)
+        else:
+            progress.update(completed=completed)
+        if now != tenths:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             progress.log(f"{done:.0%} of the budget: {shown}")
+        tenths = now
 
     return report
 

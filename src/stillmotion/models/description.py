@@ -52,7 +52,11 @@ def read_description(folder: Path) -> ModelDescription:
     if not path.is_file():
         return ModelDescription()
     try:
-        return ModelDescription.model_validate(json.loads(path.read_text()))
-    except (ValidationError, json.JSONDecodeError) as error:
-        problem = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{path} is not a valid model description: {problem}") from error
+        return ModelDescription.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        problem = f"{where}: {first['msg']}"
+        raise ModelError(f"{path} is not a valid model description ({problem})") from error
+    except ValueError as error:  # no JSON, or no text at all
+        raise ModelError(f"{path} is not a valid model description ({error})") from error

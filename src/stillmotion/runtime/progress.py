@@ -47,6 +47,7 @@ class Progress:
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
         self._started = clock()
+        self._done_before = 0
         self._last_line: float | None = None
         self._printed: int | None = None
         self._bar = None if quiet or not self._stream.isatty() else self._make_bar()
@@ -79,6 +80,12 @@ class Progress:
             self._bar.stop()
         elif self._printed != self.completed:
             self._print_line()
+
+    def start_at(self, completed: int) -> None:
+        """Count what an earlier run has done already; the time left is judged by what follows."""
+        self._done_before = completed
+        self._started = self._clock()
+        self.update(completed=completed)
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` more."""
@@ -114,9 +121,10 @@ class Progress:
         self.log(f"{self.description} {count}{self._time_left()}")
 
     def _time_left(self) -> str:
-        if not self.completed or self.total is None or self.completed >= self.total:
+        done = self.completed - self._done_before
+        if done <= 0 or self.total is None or self.completed >= self.total:
             return ""
-        per_step = (self._clock() - self._started) / self.completed
+        per_step = (self._clock() - self._started) / done
         return f", {format_seconds(per_step * (self.total - self.completed))} left"
 
 

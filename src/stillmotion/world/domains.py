@@ -2,7 +2,7 @@
 
 A look takes the albedo and the edges and changes the rendering, never the content.  All patterns
 are locked to the frame, as a screen or a sheet of paper is; sizes are relative to the frame, so
-that a look is the same at every resolution.
+that a look is the same at every resolution, but for outlines, which are two pixels wide.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""The record of a clip, complete enough to make it again, and the way back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stillmotion.adapters.diffusers_sites import is_motion_parameter
+from stillmotion.animatezero.loading import LoadedModel
+from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.still import Still
+from stillmotion.errors import InputError
+from stillmotion.media.provenance import (
+    InputIdentity,
+    ModelIdentity,
+    Provenance,
+    StillRecipe,
+    fingerprint_pixels,
+)
+from stillmotion.models.fingerprint import fingerprint
+
+
+class ClipRecipe(BaseModel):
+    """The `settings` of a clip's record: all that decides its frames, with prompt and seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_frames: int
+    sampling: SamplingSettings
+    control: AnimateZeroSettings
+    fps: float
+    scale: int
+    photograph: bool
+    """Whether the still was animated without latents of its own drawing."""
+    motion_fingerprint: str
+    """Of the motion modules, which the model's fingerprint leaves out: it is that of stills."""
+
+    @classmethod
+    def from_record(cls, record: Provenance, source: Path) -> ClipRecipe:
+        """Raises InputError if the record is not one that this command wrote."""
+        try:
+            return cls.model_validate(record.settings)
+        except ValidationError as error:
+            raise InputError(_damaged(source, error)) from error
+
+
+def recorded_sampling(settings: Mapping[str, Any], source: Path) -> SamplingSettings:
+    """The settings with which the still of a clip was drawn; InputError if they are none."""
+    try:
+        return SamplingSettings(**settings)
+    except TypeError as error:
+        raise InputError(f"the record in '{source}' is damaged: {error}") from error
+
+
+def clip_provenance(
+    model: LoadedModel,
+    still: Still,
+    recipe: ClipRecipe,
+    *,
+    prompt: str,
+    seed: int,
+    still_name: str | None,
+) -> Provenance:
+    """The record of a clip, from which the same can be made again."""
+    identity = InputIdentity(role="still", sha256=fingerprint_pixels(still.image), name=still_name)
+    return Provenance(
+        kind="clip",
+        method="animatediff" if is_plain_animatediff(recipe.control) else "animatezero",
+        prompt=prompt,
+        negative_prompt=recipe.sampling.negative_prompt,
+        seed=seed,
+        model=ModelIdentity(name=model.name, fingerprint=model.pipeline.model_fingerprint),
+        settings=recipe.model_dump(mode="json"),
+        inputs=(identity,),
+        still=_still_recipe(still),
+    )
+
+
+def motion_fingerprint(model: LoadedModel) -> str:
+    """sha256 over the motion modules."""
+    return fingerprint({"unet": model.pipeline.unet}, include=is_motion_parameter)
+
+
+def is_plain_animatediff(control: AnimateZeroSettings) -> bool:
+    """Whether nothing of the still enters and no attention is changed."""
+    return not (control.insert_latents or control.share_keys_values or control.window != "off")
+
+
+def _still_recipe(still: Still) -> StillRecipe | None:
+    if still.latents is None or still.seed is None or still.settings is None:
+        return None
+    return StillRecipe(
+        prompt=still.prompt,
+        negative_prompt=still.settings.negative_prompt,
+        seed=still.seed,
+        settings=asdict(still.settings),
+    )
+
+
+def _damaged(source: Path, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    return (
+        f"the record in '{source}' is damaged or was written by another version of stillmotion "
+        f"({where}: {first['msg']})"
+    )
