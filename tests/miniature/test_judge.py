@@ -21,7 +21,7 @@ from stillmotion.training.loop import LoopSettings, train
 from stillmotion.world.vocabulary import MOTIONS, SUBJECTS
 
 FEW_STEPS = LoopSettings(
-    max_steps=40, learning_rate=3e-3, warmup_steps=5, ema_decay=0.5, bfloat16=False
+    max_steps=30, learning_rate=3e-3, warmup_steps=5, ema_decay=0.5, bfloat16=False
 )
 
 

@@ -31,7 +31,6 @@ PARTS = (
     "text_encoder",
     "clip",
     "unet",
-    "scheduler",
     "motion_adapter",
 )
 LOOKS = ("pixel-art", "neon", "sketch", "watercolour")

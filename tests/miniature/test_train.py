@@ -111,14 +111,13 @@ WITHOUT_LIBRARIES = """
 import sys
 for name in ("av", "pydantic", "typer", "peft"):
     sys.modules[name] = None
-import hashlib
+
 from pathlib import Path
 from stillmotion.miniature import package, stages, train
-from stillmotion.miniature.clip import build_tokenizer
 from tests.miniature.microscopic import microscopic_recipe
 
 recipe, folder = microscopic_recipe(), Path(sys.argv[1])
-train.train_stages(("vae", "clip", "text-to-image"), recipe=recipe, folder=folder, device="cpu")
+train.train_stages(("clip",), recipe=recipe, folder=folder, device="cpu")
 print((folder / "tokenizer" / "tokenizer.json").read_text())
 """
 
@@ -134,7 +133,7 @@ def test_training_needs_no_media_and_no_application_library(tmp_path: Path, trai
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").is_file()
+    assert (tmp_path / "text_encoder" / "model.safetensors").is_file()
     # Another process learns the same tokenizer, number for number.
     here = (trained / "tokenizer" / "tokenizer.json").read_text()
     assert done.stdout.strip() == here.strip()

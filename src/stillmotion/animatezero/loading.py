@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ def load_model(
     wanted = look if look is not None else named_look
     if wanted is not None and wanted != PLAIN:
         found, full = _find_look(folder, wanted), f"{name}{_LOOK_MARK}{wanted}"
-    with _loading(folder.name):
+    with silent_libraries(), _explained(folder.name):
         pipeline = AnimateZeroPipeline.from_pretrained(
             folder.path,
             dtype=torch.float32 if place.type == "cpu" else torch.float16,
@@ -126,7 +127,8 @@ def shareable(reference: str) -> str:
     """A reference without the folders above the model's own, which can tell who the user is."""
     name, look = split_reference(reference)
     folder = Path(name).expanduser()
-    name = folder.resolve().name if folder.is_dir() else name
+    if folder.is_dir():
+        name = Path(os.path.abspath(folder)).name
     return name if look is None else f"{name}{_LOOK_MARK}{look}"
 
 
@@ -139,13 +141,25 @@ def _find_look(folder: ModelFolder, look: str) -> Look:
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Load without the libraries' advice and progress bars, and say in a sentence what fails."""
+def silent_libraries() -> Iterator[None]:
+    """Load without the advice and the progress bars of diffusers and transformers."""
     loggers = (diffusers_logging, transformers_logging)
     former = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in loggers]
     for log in loggers:
         log.set_verbosity_error()
         log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, verbosity, had_bars in former:
+            log.set_verbosity(verbosity)
+            if had_bars:
+                log.enable_progress_bar()
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say in a sentence why a model cannot be loaded."""
     try:
         yield
     except StillmotionError:
@@ -157,11 +171,6 @@ def _loading(name: str) -> Iterator[None]:
             f"the model '{name}' cannot be loaded, a part of it is missing, damaged or of another "
             f"kind: {_first_sentence(error)}"
         ) from error
-    finally:
-        for log, verbosity, had_bars in former:
-            log.set_verbosity(verbosity)
-            if had_bars:
-                log.enable_progress_bar()
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

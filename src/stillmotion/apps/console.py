@@ -40,10 +40,28 @@ def hushed_libraries() -> Iterator[None]:
     To be entered before they are imported, which is when they say most.  What the user asked for
     (in the environment, or by `python -W`) stays; worker processes are hushed as well.
     """
-    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
-        os.environ.setdefault(name, "error")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    with catch_warnings():
-        if not sys.warnoptions:
-            simplefilter("ignore")
+    wishes = {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "PYTHONWARNINGS": "ignore",
+    }
+    added = {name: value for name, value in wishes.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        with catch_warnings():
+            if not sys.warnoptions:
+                simplefilter("ignore")
+            yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Tell who interrupts the work inside that it is not lost."""
+    try:
         yield
+    except KeyboardInterrupt:
+        Notes()("what is finished is kept; the same command goes on from there")
+        raise

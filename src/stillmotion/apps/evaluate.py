@@ -59,13 +59,13 @@ def miniature(
 
     Stop it at any time: the same command goes on with what is missing.
     """
-    from stillmotion.apps.console import show
+    from stillmotion.apps.console import resumable, show
     from stillmotion.evaluation import card
     from stillmotion.runtime.progress import Progress
 
     plan = _plan(model, folder, processes, device)
     total = card.num_measurements(samples)
-    with Progress("evaluate miniature", total=total, quiet=quiet) as progress:
+    with resumable(), Progress("evaluate miniature", total=total, quiet=quiet) as progress:
         lines = card.measure_card(plan, samples, progress.advance)
     if write_card:
         command = f"stillmotion evaluate miniature --samples {samples}"
@@ -101,7 +101,7 @@ def ablation(
 
     Stop it at any time: the same command goes on with what is missing.
     """
-    from stillmotion.apps.console import show
+    from stillmotion.apps.console import resumable, show
     from stillmotion.apps.outputs import check_file_output
 
     if output is not None:
@@ -113,7 +113,7 @@ def ablation(
     from stillmotion.runtime.progress import Progress
 
     plan = _plan(model, folder, processes, device)
-    with Progress("evaluate ablation", total=prompts, quiet=quiet) as progress:
+    with resumable(), Progress("evaluate ablation", total=prompts, quiet=quiet) as progress:
         summary = summarise(measure(plan, "ablation", prompts, progress.advance))
     text = table(summary)
     if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from stillmotion.apps.records import (
     clip_provenance,
     motion_fingerprint,
 )
+from stillmotion.errors import InputError
 from stillmotion.media.clips import check_clip_path, save_clip
 from stillmotion.media.images import side_car_path
 from stillmotion.media.provenance import Provenance
@@ -59,6 +61,10 @@ class AnimateRequest:
     fps: float = 8.0
     scale: int = 1
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"fps is {self.fps}; give a number above 0 (usual: 8).")
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:

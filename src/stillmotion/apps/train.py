@@ -55,17 +55,14 @@ def miniature(
 
     Stop it at any time: the same command goes on from the last checkpoint, at most 30 seconds back.
     """
-    from stillmotion.apps.console import Notes, show
+    from stillmotion.apps.console import resumable, show
     from stillmotion.miniature.package import package as write_package
     from stillmotion.miniature.train import configured, selected_stages, train_stages
 
     stages = selected_stages(stage)
     chosen = configured(recipe, stages, budget)
-    try:
+    with resumable():
         train_stages(stages, recipe=chosen, folder=folder, device=device, quiet=quiet)
-    except KeyboardInterrupt:
-        Notes()("the same command goes on from the last checkpoint")
-        raise
     if package is not None:
         write_package(chosen, package, folder)
     facts = {

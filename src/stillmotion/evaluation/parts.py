@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPModel, CLIPTokenizer
 
+from stillmotion.animatezero.loading import silent_libraries
 from stillmotion.evaluation.samples import EVALUATION_SEED
 from stillmotion.miniature import data
 from stillmotion.miniature.clip import clip_image_features, clip_text_features, tokenize
@@ -22,7 +23,8 @@ from stillmotion.world.vocabulary import DOMAINS
 @torch.no_grad()
 def vae_psnr(folder: Path, per_domain: int = 40) -> dict[str, float]:
     """Mean PSNR in dB of reconstructed stills, 0 to 255 range, for each look."""
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    with silent_libraries():
+        vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
     seed = derive_seed(EVALUATION_SEED, "vae")
     size = vae.config.sample_size
     result = {}
@@ -38,8 +40,9 @@ def vae_psnr(folder: Path, per_domain: int = 40) -> dict[str, float]:
 @torch.no_grad()
 def clip_retrieval(folder: Path, batches: int = 20, batch: int = 64) -> tuple[int, int]:
     """How many of all stills find a caption of their own content among `batch`: (hits, total)."""
-    clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    with silent_libraries():
+        clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     seed = derive_seed(EVALUATION_SEED, "clip")
     stills = data.render_stills(batches * batch, seed, clip.config.vision_config.image_size)
     rng = random.Random(seed)

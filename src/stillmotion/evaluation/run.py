@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import torch
@@ -72,8 +74,10 @@ def _make(
         _prepare,
         (plan.reference, plan.device, plan.processes),
     )
-    try:
+    others = set(active_children())
+    with _deaf_to_interrupts():
         futures = {pool.submit(_work, task, index): index for index in missing}
+    try:
         with path.open("a", encoding="utf-8") as log:
             for future in as_completed(futures):
                 index = futures[future]
@@ -81,9 +85,25 @@ def _make(
                 log.write(json.dumps({"index": index, **rows[index]}) + "\n")
                 log.flush()
                 _call(tick)
+    except BaseException:
+        for worker in set(active_children()) - others:
+            worker.terminate()
+        raise
     finally:
-        # After an error or Ctrl-C: what has not begun never does.
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that start inside ignore Ctrl-C; who started them ends them, without a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def read_rows(path: Path) -> dict[int, Row]:
@@ -117,8 +137,6 @@ _measurer: Measurer | None = None
 
 def _prepare(reference: str, device: str, processes: int) -> None:
     global _measurer
-    # Ctrl-C reaches the workers too; they end without a word, and the parent tells.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if processes > 1:
         torch.set_num_threads(1)
     _measurer = Measurer(reference, device)

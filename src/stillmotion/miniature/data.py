@@ -147,9 +147,10 @@ def cached(path: Path, count: int, make: Callable[[], dict[str, Tensor]]) -> dic
                 "use another folder or delete it"
             )
         return tensors
-    tensors = make()
+    # Contiguous as after loading: the order in memory changes how networks round.
+    tensors = {name: tensor.contiguous() for name, tensor in make().items()}
     with atomic_path(path, overwrite=True) as temporary:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary)
+        save_file(tensors, temporary)
     return tensors
 
 

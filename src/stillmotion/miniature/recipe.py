@@ -62,15 +62,15 @@ def _stage(seconds: float, batch: int, rate: float, **loop: float | bool) -> Sta
 
 
 def cpu_recipe() -> Recipe:
-    """64x64 pixels on two CPU cores: about two hours in all."""
+    """64x64 pixels on two CPU cores: about two and a quarter hours in all."""
     return Recipe(
         budgets={
-            "judge": _stage(700, 64, 2e-3),
+            "judge": _stage(500, 64, 2e-3),
             "vae": _stage(1700, 8, 1.5e-3),
             "clip": _stage(280, 128, 1e-3),
             "text-to-image": _stage(2600, 32, 1e-3),
-            "domains": _stage(95, 48, 1e-3),
-            "motion": _stage(1700, 4, 1e-3),
+            "domains": _stage(150, 24, 2.5e-3),
+            "motion": _stage(1400, 4, 1e-3),
         }
     )
 

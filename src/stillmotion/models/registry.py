@@ -48,7 +48,7 @@ def resolve_model(name: str, *, download: bool = False) -> ModelFolder:
     """
     if name == MINIATURE:
         path = miniature_folder()
-    elif Path(name).expanduser().is_dir():
+    elif name and Path(name).expanduser().is_dir():
         path = Path(name).expanduser()
     elif _HUB_ID.match(name) and not name.startswith("."):
         path = _hub_folder(name, download=download)

@@ -1,0 +1,116 @@
+"""A stranger's first minutes: help, versions and mistakes on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from tests.apps.conftest import Run
+
+from stillmotion import __version__
+from stillmotion.apps.cli import app
+
+COMMANDS = [
+    (),
+    ("draw",),
+    ("animate",),
+    ("models",),
+    ("doctor",),
+    ("train",),
+    ("train", "miniature"),
+    ("evaluate",),
+    ("evaluate", "miniature"),
+    ("evaluate", "ablation"),
+]
+# Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
+# major version and a changelog line.
+OPTIONS = {
+    "draw": "output count seed look steps guidance negative height width model device download "
+    "force json quiet",
+    "animate": "output from frames fps scale seed look photograph steps guidance negative ablation "
+    "insert-latents share-kv kv-source window window-blocks query-position frame-norm model device "
+    "download force json quiet",
+    "models": "download json",
+    "doctor": "device json",
+    "train miniature": "stage recipe folder budget package device json quiet",
+    "evaluate miniature": "samples model write-card folder processes device json quiet",
+    "evaluate ablation": "prompts model output folder processes device force json quiet",
+}
+HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command: tuple[str, ...], run: Run) -> None:
+    shown = run(*command, "--help")
+    assert shown.code == 0
+    assert shown.err == ""
+    assert "Usage: stillmotion" in shown.out
+
+
+def test_without_a_command_help_is_shown(run: Run) -> None:
+    shown = run()
+    assert shown.code == 0
+    assert all(name in shown.out for name in ("draw", "animate", "models", "doctor"))
+
+
+@pytest.mark.parametrize("group", ["train", "evaluate"])
+def test_a_group_without_a_command_shows_its_help(group: str, run: Run) -> None:
+    shown = run(group)
+    assert shown.code == 2
+    assert "miniature" in shown.out
+    assert shown.err == ""
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_are_frozen(command: str) -> None:
+    found = typer.main.get_command(app)
+    for name in command.split():
+        found = found.commands[name]  # type: ignore[attr-defined]
+    long = {option.removeprefix("--") for parameter in found.params for option in parameter.opts
+            if option.startswith("--")}  # fmt: skip
+    assert long == set(OPTIONS[command].split())
+
+
+def test_help_is_light() -> None:
+    """Less than a second of a CPU, and none of the large libraries."""
+    program = (
+        "import sys, time\n"
+        "from stillmotion.apps.cli import main\n"
+        "try:\n    main(['animate', '--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "print(time.process_time(), *sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    seconds, *modules = done.stderr.split()
+    assert HEAVY & set(modules) == set()
+    assert float(seconds) < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["paint"], "No such command 'paint'"),
+        (["draw"], "Missing argument 'PROMPT'; see 'stillmotion draw --help'"),
+        (["draw", "x"], "Missing option '--output'"),
+        (["draw", "x", "--paint"], "No such option: --paint"),
+        (["draw", "x", "-o", "a.png", "--steps", "many"], "Invalid value for '--steps'"),
+        (["draw", "x", "-o", "a.png", "--steps", "0"], "Invalid value for '--steps'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments: list[str], said: str, run: Run) -> None:
+    assert said in run(*arguments).error
+
+
+def test_mistakes_are_told_to_machines(run: Run) -> None:
+    failed = run("draw", "--json")
+    assert failed.code == 2
+    assert "Missing" in json.loads(failed.err)["error"]
