@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stillmotion.animatezero.loading import load_pipeline
     from stillmotion.animatezero.pipeline import AnimateZeroPipeline
     from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
     from stillmotion.animatezero.still import Still
     from stillmotion.errors import StillmotionError
     from stillmotion.media.clips import load_clip, save_clip
     from stillmotion.media.provenance import Provenance
-    from stillmotion.animatezero.loading import load_pipeline
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from stillmotion.animatezero.settings import SamplingSettings
@@ -101,7 +101,8 @@ class Still:
         metadata = {"pixels_sha256": fingerprint_pixels(self.image)}
         # The picture comes last: whoever sees it finds its latents there.
         with atomic_path(latents_path(path), overwrite=overwrite) as temporary:
-            save_file({"latents": self.latents.contiguous()}, temporary, metadata=metadata)
+            # Not save_file, which makes a file that only its owner can read.
+            temporary.write_bytes(save({"latents": self.latents.contiguous()}, metadata))
             save_image(self.image, path, provenance=self.provenance(), overwrite=overwrite)
 
     @classmethod
