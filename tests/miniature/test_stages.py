@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.miniature.microscopic import MAX_STEPS, microscopic_recipe
 from torch import Tensor
 
-from stillmotion.errors import InputError
+from stillmotion.errors import InputError, OutputError
 from stillmotion.miniature import stages
 from stillmotion.miniature.motion import attach_motion
 from stillmotion.miniature.package import package
@@ -242,3 +242,16 @@ def test_all_stages_run_on_a_gpu(tmp_path: Path) -> None:
     train_stages(ALL_STAGES, recipe=recipe, folder=tmp_path / "run", device="cuda", quiet=True)
     package(recipe, tmp_path / "weights", tmp_path / "run")
     assert AnimateDiffPipeline.from_pretrained(tmp_path / "weights") is not None
+
+
+def test_packaging_never_replaces_a_folder_of_something_else(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="something other than a packaged model"):
+        package(microscopic_recipe(), tmp_path, trained)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_packaged_folder_tells_nothing_of_this_machine(packaged: Path, trained: Path) -> None:
+    texts = [path.read_text() for path in packaged.rglob("*.json")]
+    assert not any(str(trained) in text for text in texts)
+    assert (packaged / "README.md").is_file()

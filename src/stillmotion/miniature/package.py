@@ -12,11 +12,12 @@ import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel
 
-from stillmotion.errors import InputError
+from stillmotion.errors import InputError, OutputError
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.text_to_image import build_scheduler
 from stillmotion.miniature.train import DEFAULT_FOLDER
 from stillmotion.runtime.files import atomic_folder, atomic_path
+from stillmotion.training.checkpoint import load_checkpoint
 from stillmotion.world.vocabulary import DOMAINS
 
 _NETWORKS = {
@@ -48,14 +49,28 @@ _LOOK_WORDS = {
 }
 
 GUIDANCE_SCALE = 4.0
+CARD = "README.md"
+_UNMEASURED = """# The miniature
+
+Not measured yet: `stillmotion evaluate miniature --model FOLDER --write-card` writes the card.
+"""
 
 
 def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None:
     """Write `target` from the finished stages in `folder`, all of it or nothing.
 
+    An older package there is replaced, and its model card with it: its numbers were measured on
+    other weights.
+
     Raises:
         InputError: a part is missing because its stage has not been trained.
+        OutputError: `target` is a folder of something else.
     """
+    if target.is_dir() and any(target.iterdir()) and not (target / "stillmotion.json").is_file():
+        raise OutputError(
+            f"'{target}' holds something other than a packaged model, and is never replaced; "
+            "choose another folder"
+        )
     missing = [name for name in (*_NETWORKS, *_COPIED) if not (folder / name).exists()]
     if missing:
         raise InputError(
@@ -65,6 +80,7 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
         for name, kind in _NETWORKS.items():
             network = kind.from_pretrained(folder / name)
             network.to(torch.float16).save_pretrained(temporary / name)
+            _forget_path(temporary / name / "config.json")
         for name in _COPIED:
             copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
             copy(folder / name, temporary / name)
@@ -72,6 +88,7 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
         write_json(temporary / "model_index.json", _MODEL_INDEX)
         write_json(temporary / "stillmotion.json", _description(recipe))
         write_json(temporary / "training.json", _training(recipe, folder / "training"))
+        (temporary / CARD).write_text(_UNMEASURED)
 
 
 def _description(recipe: Recipe) -> dict[str, object]:
@@ -90,17 +107,16 @@ def _description(recipe: Recipe) -> dict[str, object]:
         "guidance_scale": GUIDANCE_SCALE,
         "negative_prompt": "",
         "looks": looks,
-        "card": "README.md",
+        "card": CARD,
     }
 
 
 def _training(recipe: Recipe, logs: Path) -> dict[str, object]:
     """What the model card tells of the training: recipe, machine, steps and seconds."""
     stages = []
-    for path in sorted(logs.glob("*.log.jsonl")):
-        last = json.loads(path.read_text().splitlines()[-1])
-        name = path.name.removesuffix(".log.jsonl")
-        stages.append({"name": name, "steps": last["step"], "seconds": last["seconds"]})
+    for path in sorted(logs.glob("*.checkpoint")):
+        state = load_checkpoint(path) or {}
+        stages.append({"name": path.stem, "steps": state["step"], "seconds": state["seconds"]})
     return {"hardware": _hardware(), "recipe": asdict(recipe), "stages": stages}
 
 
@@ -108,6 +124,12 @@ def _hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _forget_path(config: Path) -> None:
+    """Take out where the network was loaded from: it tells of this machine, not of the network."""
+    kept = {k: v for k, v in json.loads(config.read_text()).items() if k != "_name_or_path"}
+    write_json(config, kept)
 
 
 def write_json(path: Path, value: object) -> None:

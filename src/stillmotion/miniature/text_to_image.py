@@ -102,7 +102,7 @@ class Noising:
         """Noisy latents and velocities of the shape `(b, ...)` of `clean`, and timesteps `(b,)`."""
         noise = torch.randn(clean.shape, generator=generator)
         share = torch.rand(len(clean), generator=generator) ** self._bias
-        timesteps = (share * len(self._alphas)).long()
+        timesteps = (share * len(self._alphas)).long().clamp(max=len(self._alphas) - 1)
         alpha = self._alphas[timesteps].view(-1, *[1] * (clean.ndim - 1))
         return q_sample(clean, noise, alpha), velocity(clean, noise, alpha), timesteps
 
