@@ -37,7 +37,7 @@ def test_models_are_listed_and_described(run: Run) -> None:
 
 
 def test_a_model_in_a_folder_is_described(run: Run, tmp_path: Path) -> None:
-    [facts] = run("models", "--json").facts["models"]
+    [facts] = run("models", "miniature", "--json").facts["models"]
     (tmp_path / "mine").symlink_to(facts["path"])
     [other] = run("models", str(tmp_path / "mine"), "--json").facts["models"]
     assert other["looks"] == facts["looks"]
@@ -60,7 +60,7 @@ def test_doctor_says_what_is_measured_and_what_is_not(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stillmotion.apps.speed.measure_speed", lambda device: SPEED)
-    monkeypatch.setattr("stillmotion.runtime.system._memory", lambda: (None, None))
+    monkeypatch.setattr("stillmotion.runtime.system.host_memory", lambda: (None, None))
     told = " ".join(run("doctor").out.split())
     assert "memory this system does not tell" in told
     assert "speed measured: 50 GFLOP/s in a product of float32 matrices on cpu, with 1 th" in told

@@ -28,9 +28,11 @@ def make_model(folder: Path, **changes: str | None) -> Path:
 
 
 def test_the_miniature_is_known() -> None:
-    [miniature] = known_models()
-    assert miniature.name == "miniature"
-    assert miniature.path == miniature_folder() == resolve_model("miniature").path
+    known = known_models()[0]
+    assert (known.name, known.origin, known.lacks) == ("miniature", "package", None)
+    miniature = resolve_model("miniature")
+    assert known.folder == miniature
+    assert miniature.path == miniature_folder()
     for look in miniature.description.looks.values():
         assert (miniature.path / look.lora).is_file()
 

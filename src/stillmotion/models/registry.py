@@ -1,29 +1,60 @@
-"""Names of models -> folders on this machine."""
+"""Names of models -> what they are made of, on this machine."""
 
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from stillmotion.errors import ModelError
-from stillmotion.models.description import ModelDescription, read_description
+from stillmotion.models.description import (
+    ModelDescription,
+    Source,
+    read_description,
+    read_description_file,
+)
+from stillmotion.models.sources import HUB_ID, hub_folder, locate
+from stillmotion.models.user_models import read_user_model, user_model_names
 
 MINIATURE = "miniature"
 #: What a pipeline is made of; each is a folder in the model's.
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "motion_adapter")
-_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+Origin = Literal["package", "catalogue", "user"]
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on this machine: the name it was asked for by, its folder and its description."""
+    """A model on this machine: the name it was asked for by, its folder and its description.
+
+    The files named beside the folder take the place of what is in it.
+    """
 
     name: str
     path: Path
     description: ModelDescription
+    checkpoint: Path | None = None
+    """A single file with U-Net, VAE and text encoder; the folder has their configurations."""
+    vae: Path | None = None
+    motion: Path | None = None
+    """File or folder of a motion module."""
+    loras: tuple[tuple[Path, float], ...] = ()
+    """LoRAs with their weights, to be merged in this order."""
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that can be called by name, whether it is on this machine or not."""
+
+    name: str
+    origin: Origin
+    description: ModelDescription
+    folder: ModelFolder | None
+    lacks: str | None
+    """Why it cannot be used now, in a sentence; None if it can."""
 
 
 def miniature_folder() -> Path:
@@ -31,38 +62,166 @@ def miniature_folder() -> Path:
     return Path(str(resources.files("stillmotion.miniature"))) / "weights"
 
 
-def known_models() -> list[ModelFolder]:
-    """Models that need nothing but this package."""
-    return [resolve_model(MINIATURE)]
+@cache
+def catalogue() -> dict[str, ModelDescription]:
+    """The models that the package describes but does not hold, by name."""
+    folder = Path(str(resources.files("stillmotion.models"))) / "catalogue"
+    return {path.stem: read_description_file(path) for path in sorted(folder.glob("*.json"))}
 
 
-def resolve_model(name: str, *, download: bool = False) -> ModelFolder:
+def known_models() -> list[KnownModel]:
+    """All models with a name: the miniature, the user's, and those of the catalogue."""
+    users = user_model_names()
+    names: list[tuple[str, Origin]] = [(MINIATURE, "package")]
+    names += [(name, "user") for name in users]
+    names += [(name, "catalogue") for name in catalogue() if name not in users]
+    return [known_model(name, origin) for name, origin in names]
+
+
+def known_model(name: str, origin: Origin | None = None, *, download: bool = False) -> KnownModel:
+    """What is known of one model; of a folder or hub id too.
+
+    Raises ModelError if there is no such name, or a folder or hub id that cannot be used.
+    """
+    origin = _origin(name) if origin is None else origin
+    description, folder, lacks = ModelDescription(title="unreadable"), None, None
+    try:
+        if origin is not None and name != MINIATURE:
+            description = _described(name) or description
+        folder = resolve_model(name, download=download)
+        description = folder.description
+    except ModelError as error:
+        if origin is None or download:
+            raise
+        lacks = str(error)
+    return KnownModel(name, origin or "user", description, folder, lacks)
+
+
+def resolve_model(
+    name: str, *, download: bool = False, replaced: Collection[str] = ()
+) -> ModelFolder:
     """Find a model by name.
 
     Args:
-        name: "miniature", a folder in diffusers' layout, or a hub id such as "user/model".
-        download: whether a hub id may be fetched; without it only what was fetched before is used.
+        name: "miniature", one of the user's models, one of the catalogue, a folder in diffusers'
+            layout, or a hub id such as "user/model"; the first of these that there is.
+        download: whether what lies on a hub may be fetched; without it only what was fetched
+            before is used.
+        replaced: parts that the caller brings and that need not be there: "checkpoint", "vae",
+            "motion".
 
     Raises:
         ModelError: no such model, or one that is not on this machine.
     """
+    return _resolve(name, download, frozenset(replaced), ())
+
+
+def _resolve(
+    name: str, download: bool, replaced: frozenset[str], above: tuple[str, ...]
+) -> ModelFolder:
+    """`above` are the models that are built on this one."""
+    if name in above:
+        raise ModelError(f"the model '{name}' is built on itself; remove it and add it anew")
+    described = _described(name) if name != MINIATURE else None
+    if described is not None:
+        return _put_together(name, described, download, replaced, above)
     if name == MINIATURE:
         path = miniature_folder()
     elif name and Path(name).expanduser().is_dir():
         path = Path(name).expanduser()
-    elif _HUB_ID.match(name) and not name.startswith("."):
-        path = _hub_folder(name, download=download)
+    elif HUB_ID.fullmatch(name) and not name.startswith("."):
+        path = hub_folder(name, download=download)
     else:
         raise ModelError(
-            f"unknown model '{name}': it is neither '{MINIATURE}', nor a folder on this machine, "
-            "nor a hub id of the form user/model"
+            f"unknown model '{name}': it is neither a name that `stillmotion models` lists, nor a "
+            "folder on this machine, nor a hub id of the form user/model"
         )
-    _check_complete(path)
+    _check_complete(path, needs_motion="motion" not in replaced)
     return ModelFolder(name, path, read_description(path))
 
 
-def _check_complete(path: Path) -> None:
+def _put_together(
+    name: str,
+    says: ModelDescription,
+    download: bool,
+    replaced: frozenset[str],
+    above: tuple[str, ...],
+) -> ModelFolder:
+    parts = says.parts
+    if parts is None:
+        raise ModelError(f"the description of the model '{name}' does not say where its parts are")
+
+    def find(role: str, source: Source | None) -> Path | None:
+        if source is None or role in replaced:
+            return None
+        if source.model is not None:
+            raise ModelError(f"the {role} of the model '{name}' cannot be another model's")
+        return locate(name, role, source, download=download)
+
+    # First what it has of its own: the base can be gigabytes to fetch, and in vain.
+    files = {role: find(role, getattr(parts, role)) for role in ("checkpoint", "vae", "motion")}
+    loras = tuple((find("lora", source), source.weight) for source in parts.loras)
+    without = replaced | {role for role, path in files.items() if path is not None}
+    if parts.base.model is not None:
+        base = _resolve(parts.base.model, download, without, (*above, name))
+    else:
+        # A checkpoint brings the weights; then the base need only describe them.
+        weights = "checkpoint" not in without
+        path = locate(name, "base", parts.base, download=download, weights=weights)
+        _check_complete(path, needs_motion="motion" not in without)
+        base = ModelFolder(name, path, says)
+    return replace(
+        base,
+        name=name,
+        description=says,
+        checkpoint=files["checkpoint"] or base.checkpoint,
+        vae=files["vae"] or base.vae,
+        motion=files["motion"] or base.motion,
+        loras=(*base.loras, *((path, weight) for path, weight in loras if path is not None)),
+    )
+
+
+def _described(name: str) -> ModelDescription | None:
+    return read_user_model(name) or catalogue().get(name)
+
+
+def _origin(name: str) -> Origin | None:
+    if name == MINIATURE:
+        return "package"
+    if name in user_model_names():
+        return "user"
+    return "catalogue" if name in catalogue() else None
+
+
+def _check_complete(path: Path, *, needs_motion: bool) -> None:
     """Raises ModelError if parts are missing, which loaders would report in words of their own."""
+    classes = part_classes(path)
+    present = {name: kind for name, kind in classes.items() if kind is not None}
+    missing = [name for name in present if not any((path / name).glob("*"))]
+    if missing:
+        raise ModelError(
+            f"the model folder {path} lacks {', '.join(missing)}, named in its model_index.json; "
+            "copy or download all of it"
+        )
+    if needs_motion and draws_only(path):
+        raise ModelError(
+            f"the model in {path} draws pictures but has no motion adapter, so it cannot make "
+            "clips; give one that was saved from an AnimateDiff pipeline, or a motion module with "
+            "--motion"
+        )
+
+
+def draws_only(path: Path) -> bool:
+    """Whether a model folder draws pictures and has no motion of its own."""
+    classes = part_classes(path)
+    return classes.get("unet") == "UNet2DConditionModel" and not classes.get("motion_adapter")
+
+
+def part_classes(path: Path) -> dict[str, str | None]:
+    """The class of each part that the index of a model folder names; None: there is no such part.
+
+    Raises ModelError if there is no index, or a damaged one.
+    """
     index_path = path / "model_index.json"
     if not index_path.is_file():
         raise ModelError(
@@ -73,38 +232,5 @@ def _check_complete(path: Path) -> None:
         index = dict(json.loads(index_path.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
         raise ModelError(f"{index_path} is damaged: {error}") from error
-    # The index names the library and class of each part; nulls stand for a part that is not there.
-    classes = {name: index[name][1] for name in PARTS if isinstance(index.get(name), list)}
-    present = {name: kind for name, kind in classes.items() if kind is not None}
-    missing = [name for name in present if not any((path / name).glob("*"))]
-    if missing:
-        raise ModelError(
-            f"the model folder {path} lacks {', '.join(missing)}, named in its model_index.json; "
-            "copy or download all of it"
-        )
-    if present.get("unet") == "UNet2DConditionModel" and "motion_adapter" not in present:
-        raise ModelError(
-            f"the model in {path} draws pictures but has no motion adapter, so it cannot make "
-            "clips; give one that was saved from an AnimateDiff pipeline"
-        )
-
-
-def _hub_folder(name: str, *, download: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
-
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.md"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not download))
-    except LocalEntryNotFoundError as error:
-        advice = "check the network" if download else "add --download to fetch it from the hub"
-        raise ModelError(f"the model '{name}' is not on this machine; {advice}") from error
-    except HFValidationError as error:
-        raise ModelError(f"unknown model '{name}': it is no hub id either ({error})") from error
-    except HfHubHTTPError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"the hub does not give the model '{name}': {reason}") from error
+    # The index names the library and class of each part.
+    return {name: index[name][1] for name in PARTS if isinstance(index.get(name), list)}
