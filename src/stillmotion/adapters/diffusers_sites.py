@@ -5,7 +5,8 @@ that test fails and this file is the one to mend.  The facts:
 
 * Spatial layers see ((b f) n c), frames fastest; temporal layers see ((b h w) f c).
 * A temporal block adds its table of positions before attn1 and again before attn2, both of which
-  are self-attentions over frames; the processor receives the sum.
+  are self-attentions over frames; the processor receives the sum.  The table raises an error
+  for more frames than it has rows.
 * `cross_attention_kwargs` never reach the motion modules, and reach a spatial processor only
   under a name that it declares; hence adapters carry what they need themselves.
 * `UNetMotionModel.set_attn_processor` empties the dictionary it is given and wants all names at
@@ -32,11 +33,6 @@ from stillmotion.errors import ModelError
 Block = Literal["down", "mid", "up"]
 Attend = Callable[["ProjectedAttention", Tensor], Tensor]
 
-CLIP_SKIP_UNSUPPORTED = (
-    "clip_skip cannot be used: the text encoders of transformers 5.6 and later lack the part that "
-    "diffusers 0.42 looks for (diffusers issue 14124); leave it out."
-)
-
 
 @dataclass(frozen=True)
 class TemporalSite:
@@ -45,13 +41,20 @@ class TemporalSite:
     attention: nn.Module
     pos_embed: nn.Module
 
-    def positions(self, like: Tensor) -> Tensor:
-        """Rows p_1..p_f of the table for `like` (n f c), as (f c) of its dtype and device.
+    def positions(self, like: Tensor, length: int, speed: float = 1.0) -> Tensor:
+        """Rows p_1..p_l of the table, as (l c) of the dtype and on the device of `like`.
 
-        Read from the module at every call: offloading and `.to()` replace the tensor.
+        With another `speed` the rows lie so far apart, and those between the table's own are
+        interpolated.  Read from the module at every call: offloading and `.to()` replace the
+        tensor.
         """
-        table = self.pos_embed.get_buffer("pe")
-        return table[0, : like.shape[1]].to(like)
+        table = self.pos_embed.get_buffer("pe")[0]
+        if speed == 1:
+            return table[:length].to(like)
+        at = speed * torch.arange(length, dtype=torch.float32, device=table.device)
+        before = at.long().clamp(max=len(table) - 2)
+        share = (at - before).unsqueeze(-1)
+        return torch.lerp(table[before].float(), table[before + 1].float(), share).to(like)
 
 
 def motion_modules(unet: nn.Module) -> dict[str, nn.Module]:
@@ -106,7 +109,6 @@ def check_unextended(pipe: Any) -> None:
     switched_on = {
         "FreeInit; call disable_free_init()": pipe.free_init_enabled,
         "FreeNoise; call disable_free_noise()": pipe.free_noise_enabled,
-        "an IP-Adapter; call unload_ip_adapter()": pipe.unet.encoder_hid_proj is not None,
     }
     for what, is_on in switched_on.items():
         if is_on:
@@ -190,6 +192,15 @@ class SelfAttentionProcessor:
 def replace_attention(attention: nn.Module, attend: Attend, undo: ExitStack) -> None:
     """Let `attend` compute what `attention` does, from its projections and its input (n l c)."""
     shadow(attention, "processor", SelfAttentionProcessor(attend), undo)
+
+
+def silence_positions(pos_embed: nn.Module, undo: ExitStack) -> None:
+    """Let a table of positions add nothing: whoever attends adds them, at any number of frames."""
+
+    def unchanged(hidden_states: Tensor) -> Tensor:
+        return hidden_states
+
+    shadow(pos_embed, "forward", unchanged, undo)
 
 
 class MotionBypass(Adapter):

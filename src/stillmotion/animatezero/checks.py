@@ -10,8 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillmotion.adapters.diffusers_sites import latent_multiple, max_frames
-from stillmotion.animatezero.settings import SamplingSettings
+from stillmotion.adapters.diffusers_schedulers import check_repeatable
+from stillmotion.adapters.diffusers_sites import check_unextended, latent_multiple, max_frames
+from stillmotion.animatezero.prompt import PromptTrack
+from stillmotion.animatezero.requests import Clip, Run, Setup
+from stillmotion.animatezero.settings import (
+    AnimateZeroSettings,
+    SamplingSettings,
+    require_whole,
+)
 from stillmotion.animatezero.still import Still
 from stillmotion.errors import InputError
 
@@ -66,14 +73,74 @@ def completed(sampling: SamplingSettings, pipe: Any, still: Still | None) -> Sam
     return replace(sampling, height=size[0], width=size[1])
 
 
-def check_num_frames(num_frames: int, unet: Any) -> None:
-    """Raises InputError unless 1 <= num_frames <= rows of the table of positions."""
-    allowed = max_frames(unet)
-    whole = isinstance(num_frames, int) and not isinstance(num_frames, bool)
-    if not (whole and 1 <= num_frames <= allowed):
+def check_run(pipe: Any, clips: Sequence[Clip], run: Run) -> SamplingSettings:
+    """The sampling settings of a run, completed; InputError or ModelError if something is amiss."""
+    check_extensions(pipe, run.setup)
+    two_ends = any(clip.last is not None for clip in clips)
+    check_num_frames(run.num_frames, pipe.unet, run.control, two_ends=two_ends)
+    given = [still for clip in clips for still in (clip.still, clip.last) if still is not None]
+    check_same_size(given)
+    sampling = completed(run.sampling, pipe, given[0] if given else None)
+    run.control.denoisings(sampling.num_inference_steps)
+    if run.control.time_travel is not None:
+        check_repeatable(pipe.scheduler, "time travel")
+    if run.control.needs_trajectory:
+        check_drawn_alike(given, pipe, sampling)
+    if run.setup.guide is not None:
+        run.setup.guide.check(run.num_frames, size_of(sampling))
+    for clip in clips:
+        if isinstance(clip.prompt, PromptTrack):
+            clip.prompt.check(run.num_frames)
+    return sampling
+
+
+def check_extensions(pipe: Any, setup: Setup) -> None:
+    """Raises ModelError if an extension changes the loop, InputError for half an IP-Adapter."""
+    check_unextended(pipe)
+    has_adapter = pipe.unet.encoder_hid_proj is not None
+    if has_adapter and not setup.image_embeds:
         raise InputError(
-            f"num_frames is {num_frames!r}; this motion model can make 1 to {allowed} frames."
+            "The model has an IP-Adapter, but no picture for it; give image_embeds (see "
+            "ip_adapter_embeds), or call unload_ip_adapter() first."
         )
+    if setup.image_embeds and not has_adapter:
+        raise InputError("There are image_embeds, but the model has no IP-Adapter; load one first.")
+
+
+def size_of(sampling: SamplingSettings) -> tuple[int, int]:
+    """Height and width of completed settings, in pixels."""
+    assert sampling.height is not None
+    assert sampling.width is not None
+    return sampling.height, sampling.width
+
+
+def check_num_frames(
+    num_frames: int, unet: Any, control: AnimateZeroSettings, *, two_ends: bool = False
+) -> None:
+    """Raises InputError unless the motion model can make that many frames under `control`."""
+    require_whole("num_frames", num_frames)
+    rows, length = max_frames(unet), control.window_of(num_frames)
+    if length > rows:
+        raise InputError(
+            f"A window over {length} frames is too long: this motion model has positions for 1 to "
+            f"{rows}; give a window_length of at most {rows}."
+        )
+    is_paper_window = control.window == "corrected" and control.query_position == "last"
+    if num_frames > length and not (is_paper_window or control.window == "off"):
+        raise InputError(
+            f"num_frames is {num_frames}; more than {length} need a window that slides, which is "
+            "the corrected one with the query position 'last', or no window."
+        )
+    if not two_ends:
+        return
+    if num_frames < 2:
+        raise InputError("num_frames is 1; a first and a last frame make at least 2.")
+    if not (is_paper_window or control.window == "off"):
+        raise InputError(
+            "A last frame needs the corrected window with the query position 'last', or no window."
+        )
+    if not control.insert_latents:
+        raise InputError("A last frame needs insert_latents; switch it on, or leave the frame out.")
 
 
 def check_drawn_alike(stills: Sequence[Still], pipe: Any, sampling: SamplingSettings) -> None:

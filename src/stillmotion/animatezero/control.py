@@ -6,20 +6,24 @@ from stillmotion.adapters.adapter import Adapter, FrameContext
 from stillmotion.adapters.diffusers_sites import PerFrameNorm, ReferenceRows
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.animatezero.spatial_control import SharedKeysValues
-from stillmotion.animatezero.temporal_control import WindowAttention
+from stillmotion.animatezero.temporal_adapter import WindowAttention
+from stillmotion.animatezero.windows import EndBlend
 
 
-def control_adapters(settings: AnimateZeroSettings, context: FrameContext) -> list[Adapter]:
+def control_adapters(
+    settings: AnimateZeroSettings, context: FrameContext, ends: EndBlend | None = None
+) -> list[Adapter]:
     """What changes the U-Net as `settings` say; nothing for plain AnimateDiff in diffusers.
 
-    `context` must have one reference row if the settings need it, else none.
+    `ends` is given if the last frame is.  If the settings need reference rows, `context` must
+    have one for each given frame, else none.
     """
     adapters: list[Adapter] = []
     if settings.frame_norm == "per_frame":
         adapters.append(PerFrameNorm())
     if settings.share_keys_values:
-        adapters.append(SharedKeysValues(context))
+        adapters.append(SharedKeysValues(context, ends))
     if context.num_reference_rows:
         adapters.append(ReferenceRows(context))
-    adapters.append(WindowAttention(settings))
+    adapters.append(WindowAttention(settings, context.num_frames, ends))
     return adapters

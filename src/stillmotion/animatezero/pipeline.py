@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -25,26 +25,24 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from stillmotion.adapters.diffusers_sites import check_unextended, is_motion_parameter
-from stillmotion.animatezero.checks import (
-    check_drawn_alike,
-    check_num_frames,
-    check_same_size,
-    completed,
-)
+from stillmotion.adapters.diffusers_sites import is_motion_parameter
+from stillmotion.animatezero.checks import check_extensions, check_run, completed, size_of
 from stillmotion.animatezero.pixels import check_output_type, convert_frames
 from stillmotion.animatezero.requests import (
+    AnimateExtras,
     CallOptions,
     Clip,
+    DrawExtras,
     Progress,
+    Prompt,
     Run,
-    StepCallback,
+    Setup,
     Ticker,
     check_options,
     clips_from_call,
+    clips_of,
     sampling_from,
     seeded,
-    spread,
     stills_from_call,
 )
 from stillmotion.animatezero.runner import Runner
@@ -125,18 +123,22 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         *,
         seeds: Sequence[int],
         sampling: SamplingSettings | None = None,
-        progress: Progress | None = None,
+        **extras: Unpack[DrawExtras],
     ) -> list[Still]:
         """Text to image, one still per seed, with the motion modules bypassed.
 
-        The stills are drawn one after another, so that none depends on the others.  Raises
-        InputError for a seed, size or number of steps that cannot be used.
+        The stills are drawn one after another, so that none depends on the others.  With a
+        `guide` they follow its first map.  Raises InputError for a seed, size, number of steps or
+        guide that cannot be used.
         """
-        check_unextended(self)
+        setup = Setup.of(extras)
+        check_extensions(self, setup)
         generators = [seeded(seed) for seed in seeds]
         sampling = completed(sampling or SamplingSettings(), self, None)
-        tick = Ticker(progress, sampling.num_inference_steps * len(generators))
-        runner = Runner(self, sampling, tick)
+        if setup.guide is not None:
+            setup.guide.check(1, size_of(sampling))
+        tick = Ticker(extras.get("progress"), sampling.num_inference_steps * len(generators))
+        runner = Runner(self, sampling, tick, setup)
         stills = [
             replace(runner.draw(prompt, generator), seed=seed)
             for seed, generator in zip(seeds, generators, strict=True)
@@ -148,44 +150,55 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
     def animate(
         self,
         still: Still | Sequence[Still],
-        prompt: str | Sequence[str] | None = None,
+        prompt: Prompt | Sequence[Prompt] | None = None,
         *,
         seed: int | Sequence[int],
         num_frames: int = 16,
         sampling: SamplingSettings | None = None,
         control: AnimateZeroSettings | None = None,
-        callback_on_step_end: StepCallback | None = None,
-        progress: Progress | None = None,
+        **extras: Unpack[AnimateExtras],
     ) -> AnimateZeroOutput:
         """Image to video: one clip per still, made one after another.
 
         One `seed` or `prompt` serves all clips, a list has one for each; `prompt` and `sampling`
         default to those of the (first) still.  A still with latents must have been drawn by this
         model, scheduler and number of steps; one without is taken as a photograph.  With inserted
-        latents the first frame is the still, pixel for pixel.  Raises InputError if something
-        does not fit, before any computing.
+        latents the first frame is the still, pixel for pixel, and so is the last if it is given.
+        Raises InputError if something does not fit, before any computing.
         """
         stills = [still] if isinstance(still, Still) else list(still)
         if not stills:
             raise InputError("There is no still to animate; give at least one.")
-        prompts = spread("prompt", prompt, len(stills))
-        seeds = spread("seed", seed, len(stills))
-        clips = [
-            Clip(prompt=own.prompt if words is None else words, generator=seeded(number), still=own)
-            for own, words, number in zip(stills, prompts, seeds, strict=True)
-        ]
-        run = Run(
-            num_frames=num_frames,
-            sampling=sampling or stills[0].settings or SamplingSettings(),
-            control=control or AnimateZeroSettings(),
-            callback=callback_on_step_end,
-        )
-        return self._make(clips, run, progress)
+        clips = clips_of(stills, prompt, seed, extras.get("last_frame"))
+        own = sampling or stills[0].settings or SamplingSettings()
+        run = Run.of(num_frames, own, control, extras)
+        return joined(list(self._make(clips, run, extras.get("progress"))))
+
+    @torch.no_grad()
+    def variants(
+        self,
+        still: Still,
+        prompt: Prompt | None = None,
+        *,
+        seeds: Sequence[int],
+        num_frames: int = 16,
+        sampling: SamplingSettings | None = None,
+        control: AnimateZeroSettings | None = None,
+        **extras: Unpack[AnimateExtras],
+    ) -> Iterator[AnimateZeroOutput]:
+        """Several clips of one still, each handed over as soon as it is made; else as `animate`.
+
+        What is the same for all is computed once: the embeddings of the texts, and the inversion
+        of a photograph.
+        """
+        clips = clips_of([still] * len(seeds), prompt, seeds, extras.get("last_frame"))
+        run = Run.of(num_frames, sampling or still.settings or SamplingSettings(), control, extras)
+        yield from self._make(clips, run, extras.get("progress"))
 
     @torch.no_grad()
     def __call__(
         self,
-        prompt: str | list[str] | None = None,
+        prompt: Prompt | list[Prompt] | None = None,
         image: Any = None,
         still: Still | Sequence[Still] | None = None,
         num_frames: int = 16,
@@ -204,35 +217,33 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         check_options(options)
         check_output_type(output_type)
         stills = stills_from_call(image, still)
-        clips = clips_from_call(prompt, stills, generator, options.get("latents"))
-        run = Run(
-            num_frames=num_frames,
-            sampling=sampling_from(options, clips[0].still),
-            control=options.get("control", AnimateZeroSettings()),
-            callback=options.get("callback_on_step_end"),
-            decode=output_type != "latent",
+        clips = clips_from_call(
+            prompt, stills, generator, options.get("latents"), options.get("last_frame")
         )
+        control, own = options.get("control"), sampling_from(options, clips[0].still)
+        run = Run.of(num_frames, own, control, options, decode=output_type != "latent")
         with self.progress_bar(total=run.num_steps(clips)) as bar:
-            made = self._make(clips, run, lambda done, total: bar.update())
+            made = joined(list(self._make(clips, run, lambda done, total: bar.update())))
         frames = convert_frames(made.frames, output_type) if run.decode else made.latents
         return AnimateZeroOutput(frames=frames, latents=made.latents) if return_dict else (frames,)
 
     def _make(
         self, clips: Sequence[Clip], run: Run, progress: Progress | None
-    ) -> AnimateZeroOutput:
+    ) -> Iterator[AnimateZeroOutput]:
         """Check everything, then make the clips; `frames` is None if they are not decoded."""
-        check_unextended(self)
-        check_num_frames(run.num_frames, self.unet)
-        stills = [clip.still for clip in clips if clip.still is not None]
-        check_same_size(stills)
-        sampling = completed(run.sampling, self, stills[0] if stills else None)
-        if run.control.needs_trajectory:
-            check_drawn_alike(stills, self, sampling)
-        runner = Runner(self, sampling, Ticker(progress, run.num_steps(clips)))
-        made = [runner.animate(clip, run) for clip in clips]
+        sampling = check_run(self, clips, run)
+        runner = Runner(self, sampling, Ticker(progress, run.num_steps(clips)), run.setup)
+        for clip in clips:
+            latents, pixels = runner.animate(clip, run)
+            frames = None if pixels is None else pixels[None]
+            yield AnimateZeroOutput(frames=frames, latents=latents)
         self.maybe_free_model_hooks()
-        frames = [pixels for _, pixels in made if pixels is not None]
-        return AnimateZeroOutput(
-            frames=np.stack(frames) if frames else None,
-            latents=torch.cat([latents for latents, _ in made]),
-        )
+
+
+def joined(clips: Sequence[AnimateZeroOutput]) -> AnimateZeroOutput:
+    """Clips of one size and length as one batch."""
+    frames = [clip.frames for clip in clips if clip.frames is not None]
+    return AnimateZeroOutput(
+        frames=np.concatenate(frames) if frames else None,
+        latents=torch.cat([clip.latents for clip in clips]),
+    )

@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, get_type_hints
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from stillmotion.adapters.diffusers_sites import CLIP_SKIP_UNSUPPORTED
+from stillmotion.animatezero.guide import ControlGuide
+from stillmotion.animatezero.photograph import PhotographSettings
+from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.errors import InputError
+from stillmotion.runtime.memory import MemoryPlan
 
 Progress = Callable[[int, int], None]
 """Called after each denoising step with the number of steps done and their total."""
 StepCallback = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor] | None]
 """diffusers' `callback_on_step_end`: given the pipeline, the step's index, its timestep and
 {"latents": b c f h w}, it may return other latents; frame 1 stays the still all the same."""
+OnPreview = Callable[[int, Tensor], None]
+Prompt = str | PromptTrack
 
 
-class CallOptions(TypedDict, total=False):
+class DrawExtras(TypedDict, total=False):
+    """Options of `AnimateZeroPipeline.draw` beyond the first few.
+
+    `guide`: maps to follow, the first for a still.  `image_embeds`: what an IP-Adapter made of a
+    picture.  `memory`: what is done to need less of it; of a plan, sampling and decoding see to
+    `sequential_guidance` and `decode_chunk`, `apply_plan` to the rest.
+    """
+
+    guide: ControlGuide | None
+    image_embeds: tuple[Tensor, ...]
+    memory: MemoryPlan
+    progress: Progress | None
+
+
+class AnimateExtras(DrawExtras, total=False):
+    """Options of `AnimateZeroPipeline.animate` beyond the first few.
+
+    `last_frame`: a still that the clip ends with; the first still again makes a loop.
+    `photograph`: how stills without latents get some.  `on_preview` is called after each step
+    with its index and what the network takes z_0 to be (1 c f h w).
+    """
+
+    last_frame: Still | None
+    photograph: PhotographSettings
+    callback_on_step_end: StepCallback | None
+    on_preview: OnPreview | None
+
+
+class CallOptions(AnimateExtras, total=False):
     """Options of `AnimateZeroPipeline.__call__` beyond the first few.
 
-    The first five are the fields of `SamplingSettings`.  `latents` (b c f h w) is the standard
-    normal noise to start the frames from, instead of a draw from `generator`.
+    The first six are the fields of `SamplingSettings`.  `latents` (b c f h w) is the standard
+    normal noise to start the frames from, instead of a draw from `generator`.  The rest is as for
+    `animate`.
     """
 
     num_inference_steps: int
@@ -35,19 +69,37 @@ class CallOptions(TypedDict, total=False):
     height: int | None
     width: int | None
     negative_prompt: str
+    clip_skip: int
     control: AnimateZeroSettings
     latents: Tensor
-    callback_on_step_end: StepCallback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What networks work with beside prompt and settings; see `DrawExtras` and `AnimateExtras`."""
+
+    guide: ControlGuide | None = None
+    image_embeds: tuple[Tensor, ...] = ()
+    memory: MemoryPlan = field(default_factory=MemoryPlan)
+    photograph: PhotographSettings = field(default_factory=PhotographSettings)
+
+    @classmethod
+    def of(cls, extras: Mapping[str, Any]) -> Setup:
+        """From the options of a call, of which some may be for others."""
+        names = {own.name for own in fields(cls)}
+        return cls(**{name: value for name, value in extras.items() if name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One clip to be made."""
 
-    prompt: str
+    prompt: Prompt
     generator: torch.Generator
     still: Still | None = None
     """None: draw one if the control needs it."""
+    last: Still | None = None
+    """The last frame, if it is given too."""
     noise: Tensor | None = None
     """Start of the frames (1 c f h w); None: the generator's."""
 
@@ -59,13 +111,43 @@ class Run:
     num_frames: int
     sampling: SamplingSettings
     control: AnimateZeroSettings
+    setup: Setup
     callback: StepCallback | None = None
+    on_preview: OnPreview | None = None
     decode: bool = True
 
+    @classmethod
+    def of(
+        cls,
+        num_frames: int,
+        sampling: SamplingSettings,
+        control: AnimateZeroSettings | None,
+        extras: Mapping[str, Any],
+        *,
+        decode: bool = True,
+    ) -> Run:
+        """From the arguments of a call and its options beyond the first few."""
+        return cls(
+            num_frames=num_frames,
+            sampling=sampling,
+            control=control or AnimateZeroSettings(),
+            setup=Setup.of(extras),
+            callback=extras.get("callback_on_step_end"),
+            on_preview=extras.get("on_preview"),
+            decode=decode,
+        )
+
     def num_steps(self, clips: Sequence[Clip]) -> int:
-        """Denoising steps of drawing and animating together."""
-        to_draw = sum(clip.still is None for clip in clips) * self.control.needs_trajectory
-        return self.sampling.num_inference_steps * (len(clips) + to_draw)
+        """Uses of the network for drawing and animating together."""
+        steps = self.sampling.num_inference_steps
+        uses = sum(self.control.denoisings(steps)) * len(clips)
+        if not self.control.needs_trajectory:
+            return uses
+        given = [still for clip in clips for still in (clip.still, clip.last)]
+        photographs = sum(still is not None and still.latents is None for still in given)
+        to_draw = sum(clip.still is None for clip in clips)
+        inverting = self.setup.photograph.num_predictions(steps)
+        return uses + steps * to_draw + inverting * photographs
 
 
 class Ticker:
@@ -80,11 +162,35 @@ class Ticker:
             self._progress(self._done, self._total)
 
 
+def clips_of(
+    stills: Sequence[Still],
+    prompt: Prompt | Sequence[Prompt] | None,
+    seed: int | Sequence[int],
+    last: Still | None,
+) -> list[Clip]:
+    """One clip for each still; one prompt or seed serves all, a list has one for each.
+
+    Raises InputError if a list has another length, or a seed is none.
+    """
+    prompts = spread("prompt", prompt, len(stills))
+    seeds = spread("seed", seed, len(stills))
+    return [
+        Clip(
+            prompt=own.prompt if words is None else words,
+            generator=seeded(number),
+            still=own,
+            last=last,
+        )
+        for own, words, number in zip(stills, prompts, seeds, strict=True)
+    ]
+
+
 def clips_from_call(
-    prompt: str | list[str] | None,
+    prompt: Prompt | list[Prompt] | None,
     stills: list[Still] | None,
     generator: torch.Generator | list[torch.Generator] | None,
     noise: Tensor | None,
+    last: Still | None = None,
 ) -> list[Clip]:
     """The clips of a call: as many as there are stills or, without stills, prompts.
 
@@ -101,6 +207,7 @@ def clips_from_call(
             prompt=(own.prompt if own else "") if words is None else words,
             generator=source,
             still=own,
+            last=last,
             noise=piece,
         )
         for own, words, source, piece in zip(
@@ -129,11 +236,10 @@ def stills_from_call(image: Any, still: Still | Sequence[Still] | None) -> list[
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raises InputError for an option that does not exist, or cannot be used."""
-    if options.get("clip_skip") is not None:
-        raise InputError(CLIP_SKIP_UNSUPPORTED)
-    unknown = options.keys() - CallOptions.__annotations__.keys() - {"clip_skip"}
+    names = get_type_hints(CallOptions)
+    unknown = options.keys() - names.keys()
     if unknown:
-        allowed = ", ".join(CallOptions.__annotations__)
+        allowed = ", ".join(names)
         raise InputError(f"Unknown option {', '.join(sorted(unknown))}; there are: {allowed}.")
 
 

@@ -11,20 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stillmotion.animatezero.checks import drawing_identity
-from stillmotion.animatezero.pixels import from_pixels, to_pixels
-from stillmotion.animatezero.requests import Clip, Run, Ticker
+from stillmotion.adapters.text_encoder import encode_prompt
+from stillmotion.animatezero.anchors import Anchor
+from stillmotion.animatezero.checks import drawing_identity, size_of
+from stillmotion.animatezero.decoding import decode
+from stillmotion.animatezero.denoiser import Denoiser
+from stillmotion.animatezero.guide import FrameControl
+from stillmotion.animatezero.photograph import photograph_latents
+from stillmotion.animatezero.pixels import from_pixels
+from stillmotion.animatezero.preview import predicted_clean
+from stillmotion.animatezero.requests import Clip, Prompt, Run, Setup, Ticker
 from stillmotion.animatezero.sampling import (
-    Denoiser,
+    Hooks,
+    Start,
+    Step,
     animate_latents,
     draw_trajectory,
-    photograph_trajectory,
 )
 from stillmotion.animatezero.settings import SamplingSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.errors import InputError
-
-_DECODE_CHUNK_SIZE = 8
+from stillmotion.models.motion_files import version_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,9 @@ class Runner:
     pipe: Any
     sampling: SamplingSettings
     tick: Ticker
+    setup: Setup
     _embeds: dict[str, Tensor] = field(default_factory=dict)
+    _inverted: dict[tuple[int, str], Tensor] = field(default_factory=dict)
 
     def draw(self, prompt: str, generator: torch.Generator) -> Still:
         """One still, from the next noise that `generator` gives."""
@@ -47,32 +56,44 @@ class Runner:
         frames; a seed thus means the same however the clip is asked for.
         """
         still, still_noise = clip.still, self._noise(clip.generator)
+        words = clip.prompt if isinstance(clip.prompt, str) else clip.prompt.first
         if still is None and run.control.needs_trajectory:
-            still = self._draw(clip.prompt, still_noise, clip.generator)
+            still = self._draw(words, still_noise, clip.generator)
+        ends = ((0, still), (run.num_frames - 1, clip.last))
+        given = {frame: one for frame, one in ends if one is not None}
+        references = [*given] if run.control.needs_reference_row else []
+        rows = [*references, *range(run.num_frames)]
         noise = self._frame_noise(clip, run.num_frames)
-        num_rows = run.num_frames + int(run.control.needs_reference_row)
-        denoiser = self._denoiser(clip.prompt, num_rows, clip.generator)
-        trajectory = None
-        if still is not None and run.control.needs_trajectory:
-            trajectory = self._trajectory(still, still_noise, denoiser.scheduler)
+        denoiser = self._denoiser(clip.prompt, rows, clip.generator)
+        start = Start(
+            noise=noise,
+            more_noise=lambda: self._noise(clip.generator, run.num_frames),
+            anchors=[
+                Anchor(frame, self._trajectory(one, still_noise, words, denoiser))
+                for frame, one in given.items()
+                if run.control.needs_trajectory
+            ],
+            norms_across_frames=version_of(self.pipe.unet) == "v1",
+        )
+        z_0 = animate_latents(denoiser, start, run.control, self._hooks(run, denoiser.scheduler))
+        return z_0, self._frames(z_0, given, run) if run.decode else None
 
-        def on_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
-            self.tick()
+    def _hooks(self, run: Run, scheduler: Any) -> Hooks:
+        def on_step(step: Step) -> Tensor:
+            if run.on_preview is not None:
+                clean = predicted_clean(scheduler, step.prediction, step.z_t, step.timestep)
+                run.on_preview(step.index, clean)
             if run.callback is None:
-                return latents
-            given = run.callback(self.pipe, index, timestep, {"latents": latents})
-            return (given or {}).get("latents", latents)
+                return step.latents
+            kept = {"latents": step.latents}
+            given = run.callback(self.pipe, step.index, step.timestep, kept)
+            return (given or {}).get("latents", step.latents)
 
-        z_0 = animate_latents(denoiser, noise, trajectory, run.control, on_step)
-        return z_0, self._frames(z_0, still, run) if run.decode else None
+        return Hooks(self.tick, on_step if run.callback or run.on_preview else None)
 
     def _draw(self, prompt: str, noise: Tensor, generator: torch.Generator) -> Still:
-        def on_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
-            self.tick()
-            return latents
-
-        denoiser = self._denoiser(prompt, 1, generator)
-        trajectory = draw_trajectory(denoiser, noise, on_step)
+        denoiser = self._denoiser(prompt, [0], generator)
+        trajectory = draw_trajectory(denoiser, noise, Hooks(self.tick))
         now = drawing_identity(self.pipe, denoiser.scheduler)
         return Still(
             image=self._decode(trajectory[-1:].unsqueeze(2))[0],
@@ -84,30 +105,43 @@ class Runner:
             scheduler_fingerprint=now.scheduler_fingerprint,
         )
 
-    def _denoiser(self, prompt: str, num_rows: int, generator: torch.Generator) -> Denoiser:
+    def _denoiser(self, prompt: Prompt, rows: list[int], generator: torch.Generator) -> Denoiser:
+        """`rows`: the frame of the clip that each row of the U-Net's batch belongs to."""
         scheduler = copy.deepcopy(self.pipe.scheduler)
         scheduler.set_timesteps(self.sampling.num_inference_steps, device=self._device)
+        guide = self.setup.guide
         return Denoiser(
             unet=self.pipe.unet,
             scheduler=scheduler,
-            prompt_embeds=self._encode(prompt).repeat_interleave(num_rows, dim=0),
+            prompt_embeds=self._row_embeds(prompt, rows),
             guidance_scale=self.sampling.guidance_scale,
             uses_guidance=self.sampling.uses_guidance,
             step_options=self.pipe.prepare_extra_step_kwargs(generator, 0.0),
+            control=FrameControl(guide, rows, scheduler.timesteps) if guide else None,
+            image_embeds=self.setup.image_embeds,
+            sequential_guidance=self.setup.memory.sequential_guidance,
         )
+
+    def _row_embeds(self, prompt: Prompt, rows: list[int]) -> Tensor:
+        """((g r) n d) for the rows of the U-Net's batch, unconditional half first."""
+        if isinstance(prompt, str):
+            return self._encode(prompt).repeat_interleave(len(rows), dim=0)
+        embeds = {text: self._encode(text) for text in prompt.texts.values()}
+        halves = [
+            prompt.blend({text: both[half] for text, both in embeds.items()}, max(rows) + 1)[rows]
+            for half in range(1 + int(self.sampling.uses_guidance))
+        ]
+        return torch.cat(halves)
 
     def _encode(self, prompt: str) -> Tensor:
         """(2 n d), unconditional first, or (1 n d) without guidance."""
         if prompt not in self._embeds:
-            embeds, negative = self.pipe.encode_prompt(
+            self._embeds[prompt] = encode_prompt(
+                self.pipe,
                 prompt,
-                self._device,
-                1,
-                self.sampling.uses_guidance,
                 self.sampling.negative_prompt,
-            )
-            self._embeds[prompt] = (
-                torch.cat([negative, embeds]) if self.sampling.uses_guidance else embeds
+                uses_guidance=self.sampling.uses_guidance,
+                clip_skip=self.sampling.clip_skip,
             )
         return self._embeds[prompt]
 
@@ -117,11 +151,9 @@ class Runner:
         return device
 
     def _latent_shape(self, *frames: int) -> tuple[int, ...]:
-        assert self.sampling.height is not None
-        assert self.sampling.width is not None
         factor = self.pipe.vae_scale_factor
         channels = self.pipe.unet.config.in_channels
-        return (1, channels, *frames, self.sampling.height // factor, self.sampling.width // factor)
+        return (1, channels, *frames, *(side // factor for side in size_of(self.sampling)))
 
     def _noise(self, generator: torch.Generator, *frames: int) -> Tensor:
         """(1 c h w), or (1 c f h w) for `frames` = f; drawn in float32 where the generator is."""
@@ -140,25 +172,43 @@ class Runner:
             )
         return clip.noise.to(self._device, self.pipe.text_encoder.dtype)
 
-    def _trajectory(self, still: Still, noise: Tensor, scheduler: Any) -> Tensor:
-        """The still's own latents, or for a photograph those made with one fixed `noise`."""
+    def _trajectory(self, still: Still, noise: Tensor, words: str, denoiser: Denoiser) -> Tensor:
+        """The still's own latents, or for a photograph those that the settings ask for."""
         if still.latents is not None:
             return still.latents.to(noise)
+        settings = self.setup.photograph
+        predictions = settings.num_predictions(self.sampling.num_inference_steps)
+        # An inversion takes as long as a drawing, and is the same for every clip of a still.
+        if predictions and (id(still), words) in self._inverted:
+            for _ in range(predictions):
+                self.tick()
+            return self._inverted[id(still), words]
         vae = self.pipe.vae
         image = from_pixels(still.image).to(self._device, vae.dtype)
         z_0 = vae.encode(image).latent_dist.mode() * vae.config.scaling_factor
-        return photograph_trajectory(scheduler, z_0.to(noise), noise)
+        latents = photograph_latents(denoiser, z_0.to(noise), noise, settings, self.tick)
+        if predictions:
+            self._inverted[id(still), words] = latents
+        return latents
 
-    def _frames(self, z_0: Tensor, still: Still | None, run: Run) -> NDArray[np.uint8]:
-        """Decoded frames; the first is the still itself if its latents were inserted."""
-        if still is None or not run.control.insert_latents:
+    def _frames(self, z_0: Tensor, given: dict[int, Still], run: Run) -> NDArray[np.uint8]:
+        """Decoded frames; those whose latents were inserted are the stills themselves."""
+        keeps_photographs = self.setup.photograph.first_frame == "photograph"
+        pasted = {
+            frame: still.image
+            for frame, still in given.items()
+            if run.control.insert_latents and (still.latents is not None or keeps_photographs)
+        }
+        if not pasted:
             return self._decode(z_0)
-        if run.num_frames == 1:
-            return still.image[None]
-        return np.concatenate([still.image[None], self._decode(z_0[:, :, 1:])])
+        frames = np.empty((run.num_frames, *size_of(self.sampling), 3), np.uint8)
+        decoded = [frame for frame in range(run.num_frames) if frame not in pasted]
+        if decoded:
+            frames[decoded] = self._decode(z_0[:, :, decoded])
+        for frame, image in pasted.items():
+            frames[frame] = image
+        return frames
 
     def _decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """(1 c f h w) -> uint8 (f h w 3)."""
-        with torch.inference_mode():
-            decoded: Tensor = self.pipe.decode_latents(latents, _DECODE_CHUNK_SIZE)
-            return to_pixels(decoded[0].transpose(0, 1))
+        return decode(self.pipe.vae, latents, self.setup.memory.decode_chunk)

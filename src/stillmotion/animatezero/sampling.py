@@ -7,128 +7,124 @@ batch sizes, so this is what makes a result independent of what else was asked f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from stillmotion.adapters.adapter import FrameContext, adapted
+from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
 from stillmotion.adapters.diffusers_sites import MotionBypass
+from stillmotion.adapters.v1_norm import AcrossFramesResnetNorm
+from stillmotion.animatezero.anchors import Anchor, Anchors
 from stillmotion.animatezero.control import control_adapters
+from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.settings import AnimateZeroSettings
-from stillmotion.animatezero.spatial_control import insert_first_frame
-from stillmotion.diffusion.guidance import classifier_free_guidance
+from stillmotion.animatezero.time_travel import renoise
+from stillmotion.animatezero.windows import EndBlend
+from stillmotion.diffusion.noise import correlated_noise
 
-OnStep = Callable[[int, Tensor, Tensor], Tensor]
-"""Called with the step's index, its timestep and the latents after it; returns the latents."""
+
+@dataclass(frozen=True)
+class Step:
+    """A sampling step that was made, as hooks see it."""
+
+    index: int
+    timestep: Tensor
+    latents: Tensor
+    """z_{t−1} (1 c f h w)."""
+    z_t: Tensor
+    prediction: Tensor
+    """What the network said at z_t, guided."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who follows the sampling."""
+
+    denoised: Callable[[], None]
+    """Called after every use of the network."""
+    on_step: Callable[[Step], Tensor] | None = None
+    """Called after every step with it; returns the latents to go on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Denoiser:
-    """A U-Net with its prompt and scheduler.
+class Start:
+    """What the frames of a clip start from."""
 
-    `scheduler` has its timesteps set and belongs to this run alone.  `prompt_embeds` ((g r) n d)
-    has a row for each of the r rows of the U-Net's batch; g = 2 halves, unconditional first, if
-    `uses_guidance`, else 1.
-    """
-
-    unet: Any
-    scheduler: Any
-    prompt_embeds: Tensor
-    guidance_scale: float
-    uses_guidance: bool
-    step_options: Mapping[str, Any]
-
-    def predict(self, z_t: Tensor, timestep: Tensor, reference: Tensor | None = None) -> Tensor:
-        """The guided prediction for `z_t` (1 c f h w); `reference` (1 c 1 h w) runs beside it."""
-        rows = z_t if reference is None else torch.cat([reference, z_t], dim=2)
-        halves = torch.cat([rows, rows]) if self.uses_guidance else rows
-        prediction: Tensor = self.unet(
-            self.scheduler.scale_model_input(halves, timestep),
-            timestep,
-            encoder_hidden_states=self.prompt_embeds,
-            return_dict=False,
-        )[0]
-        prediction = prediction[:, :, -z_t.shape[2] :]
-        if not self.uses_guidance:
-            return prediction
-        unconditional, conditional = prediction.chunk(2)
-        return classifier_free_guidance(unconditional, conditional, self.guidance_scale)
-
-    def step(self, prediction: Tensor, timestep: Tensor, z_t: Tensor) -> Tensor:
-        """The scheduler's step from `z_t` to z_{t−1}."""
-        result: Tensor = self.scheduler.step(
-            prediction, timestep, z_t, **self.step_options, return_dict=False
-        )[0]
-        return result
+    noise: Tensor
+    """Standard normal (1 c f h w)."""
+    more_noise: Callable[[], Tensor]
+    """As much again, for time travel."""
+    anchors: Sequence[Anchor] = ()
+    """Frame 1 if it is given, then the last frame if that is given too."""
+    norms_across_frames: bool = False
+    """Whether the motion modules are AnimateDiff v1's, see `AcrossFramesResnetNorm`."""
 
 
 def denoise(
     denoiser: Denoiser, z_t: Tensor, timestep: Tensor, reference: Tensor | None = None
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """One denoising step of all frames: Z_{t−1} = Denoiser(Z_t, t_prompt, t).
 
     Equation: AnimateZero Eq. 10
 
-    `z_t` (1 c f h w) -> z_{t−1} of the same shape; `reference` as in `Denoiser.predict`.
+    `z_t` (1 c f h w) -> z_{t−1} and the network's guided prediction, both of the same shape;
+    `reference` as in `Denoiser.predict`.
     """
-    return denoiser.step(denoiser.predict(z_t, timestep, reference), timestep, z_t)
+    prediction = denoiser.predict(z_t, timestep, reference)
+    return denoiser.step(prediction, timestep, z_t), prediction
 
 
-def draw_trajectory(denoiser: Denoiser, noise: Tensor, on_step: OnStep) -> Tensor:
+def draw_trajectory(denoiser: Denoiser, noise: Tensor, hooks: Hooks) -> Tensor:
     """Text to image with the motion modules bypassed: `noise` (1 c h w) -> (s+1 c h w)."""
     z = noise.unsqueeze(2) * denoiser.scheduler.init_noise_sigma
     trajectory = [z]
     with adapted(denoiser.unet, [MotionBypass()]):
         for index, timestep in enumerate(denoiser.scheduler.timesteps):
-            z = on_step(index, timestep, denoise(denoiser, z, timestep))
+            z_t = z
+            z, prediction = denoise(denoiser, z_t, timestep)
+            hooks.denoised()
+            if hooks.on_step is not None:
+                z = hooks.on_step(Step(index, timestep, z, z_t, prediction))
             trajectory.append(z)
     return torch.cat(trajectory).squeeze(2)
 
 
 def animate_latents(
-    denoiser: Denoiser,
-    noise: Tensor,
-    trajectory: Tensor | None,
-    settings: AnimateZeroSettings,
-    on_step: OnStep,
+    denoiser: Denoiser, start: Start, settings: AnimateZeroSettings, hooks: Hooks
 ) -> Tensor:
-    """Image to video (Fig. 3, step 2): `noise` (1 c f h w) -> z_0 of all frames.
+    """Image to video (Fig. 3, step 2): z_0 of all frames (1 c f h w).
 
-    `trajectory` (s+1 c h w) is needed if `settings.needs_trajectory`.  With inserted latents it
-    is in frame 1 before every call of the U-Net and after the last, so frame 1 ends as its z_0.
+    Anchors are needed if `settings.needs_trajectory`.  With inserted latents they are in their
+    frames before every call of the U-Net and after the last, so these frames end as their z_0.
     """
-    context = FrameContext(
-        num_frames=noise.shape[2], num_reference_rows=int(settings.needs_reference_row)
-    )
-
-    def still_at(step: int) -> Tensor:
-        assert trajectory is not None
-        return trajectory[step : step + 1]
-
-    def follow(latents: Tensor, step: int) -> Tensor:
-        return insert_first_frame(latents, still_at(step)) if settings.insert_latents else latents
-
-    z = follow(noise * denoiser.scheduler.init_noise_sigma, 0)
-    with adapted(denoiser.unet, control_adapters(settings, context)):
-        for index, timestep in enumerate(denoiser.scheduler.timesteps):
-            reference = still_at(index).unsqueeze(2) if context.num_reference_rows else None
-            z = follow(denoise(denoiser, z, timestep, reference), index + 1)
-            replaced = on_step(index, timestep, z)
-            z = z if replaced is z else follow(replaced, index + 1)
+    num_frames = start.noise.shape[2]
+    anchors = Anchors(start.anchors, settings)
+    context = FrameContext(num_frames=num_frames, num_reference_rows=anchors.num_references)
+    ends = EndBlend(num_frames) if anchors.has_both_ends else None
+    timesteps = denoiser.scheduler.timesteps
+    bars = sampled_alpha_bars(denoiser.scheduler) if settings.time_travel else None
+    z = anchors.insert(start.noise * denoiser.scheduler.init_noise_sigma, 0)
+    # The given frames are part of the chain where noise is shared.
+    z = anchors.insert(correlated_noise(z, settings.noise_correlation), 0)
+    adapters = control_adapters(settings, context, ends)
+    if start.norms_across_frames:
+        adapters.append(AcrossFramesResnetNorm(context))
+    with adapted(denoiser.unet, adapters):
+        for index, times in enumerate(settings.denoisings(len(timesteps))):
+            timestep, reference = timesteps[index], anchors.references(index)
+            for left in reversed(range(times)):
+                z_t = z
+                z, prediction = denoise(denoiser, z_t, timestep, reference)
+                hooks.denoised()
+                z = anchors.insert(anchors.correct(z, index + 1), index + 1)
+                if left and bars is not None:
+                    fresh = correlated_noise(start.more_noise(), settings.noise_correlation)
+                    back = renoise(z, fresh, bars[index], bars[index + 1])
+                    z = anchors.insert(back, index)
+            if hooks.on_step is not None:
+                replaced = hooks.on_step(Step(index, timestep, z, z_t, prediction))
+                z = z if replaced is z else anchors.insert(replaced, index + 1)
     return z
-
-
-def photograph_trajectory(scheduler: Any, z_0: Tensor, noise: Tensor) -> Tensor:
-    """Latents for a picture that was not drawn (C.3): z_t = √ᾱ_t z_0 + √(1 − ᾱ_t) ε.
-
-    One fixed ε for all t, so that the latents lie on one deterministic path from z_T to z_0.
-    The scheduler adds the noise, since some scale latents differently.  `z_0`, `noise`
-    (1 c h w) -> (s+1 c h w).
-    """
-    timesteps = scheduler.timesteps
-    size = (len(timesteps), *z_0.shape[1:])
-    noisy: Tensor = scheduler.add_noise(z_0.expand(size), noise.expand(size), timesteps)
-    return torch.cat([noisy, z_0])

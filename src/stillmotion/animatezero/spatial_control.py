@@ -17,14 +17,16 @@ from stillmotion.adapters.diffusers_sites import (
     spatial_self_attentions,
 )
 from stillmotion.animatezero.attention import global_attention
+from stillmotion.animatezero.windows import EndBlend
 
 
-def insert_first_frame(latents: Tensor, still: Tensor) -> Tensor:
-    """`latents` (b c f h w) with frame 1 replaced by `still` (b c h w), as a new tensor."""
-    return torch.cat([still.unsqueeze(2), latents[:, :, 1:]], dim=2)
+def insert_frame(latents: Tensor, still: Tensor, frame: int = 0) -> Tensor:
+    """`latents` (b c f h w) with one frame replaced by `still` (b c h w), as a new tensor."""
+    before, after = latents[:, :, :frame], latents[:, :, frame + 1 :]
+    return torch.cat([before, still.unsqueeze(2), after], dim=2)
 
 
-def attend_to_first_row(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_to_row(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Self-attention of all rows with the keys and values of one: o_i = softmax(q_i K_1ᵀ/√d) V_1.
 
     `q` (b r heads n d), `k` and `v` (b heads n d) -> (b r heads n d).  The rows r are laid behind
@@ -38,12 +40,13 @@ def attend_to_first_row(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class SharedKeysValues(Adapter):
     """All rows of a video use the keys and values of its first row in spatial self-attention.
 
-    The first row is frame 1, or the reference row if the context has one.  Guidance halves and
-    samples never mix.
+    The first row is frame 1, or the reference row if the context has one.  With both ends given,
+    results with those of the last frame (or second reference row) are blended in.  Guidance
+    halves and samples never mix.
     """
 
-    def __init__(self, context: FrameContext) -> None:
-        self._context = context
+    def __init__(self, context: FrameContext, ends: EndBlend | None = None) -> None:
+        self._context, self._ends = context, ends
 
     def sites(self, model: nn.Module) -> tuple[str, ...]:
         return tuple(spatial_self_attentions(model))
@@ -53,7 +56,21 @@ class SharedKeysValues(Adapter):
             replace_attention(attention, self._attend, undo)
 
     def _attend(self, layer: ProjectedAttention, x: Tensor) -> Tensor:
-        first = self._context.unfold(x)[:, 0]
+        rows = self._context.unfold(x)
         q = self._context.unfold(layer.split(layer.to_q(x)))
-        k, v = layer.split(layer.to_k(first)), layer.split(layer.to_v(first))
-        return layer.output(attend_to_first_row(q, k, v).flatten(0, 1))
+        from_start = self._attend_to(rows[:, 0], q, layer)
+        if self._ends is None:
+            return layer.output(from_start.flatten(0, 1))
+        num_references = self._context.num_reference_rows
+        from_end = self._attend_to(rows[:, 1 if num_references else -1], q, layer)
+        mixed = self._ends.mix(
+            from_start[:, num_references:], from_end[:, num_references:], (-1, 1, 1, 1)
+        )
+        if num_references:  # each of the two rows sees itself
+            mixed = torch.cat([from_start[:, :1], from_end[:, 1:2], mixed], dim=1)
+        return layer.output(mixed.flatten(0, 1))
+
+    @staticmethod
+    def _attend_to(row: Tensor, q: Tensor, layer: ProjectedAttention) -> Tensor:
+        k, v = layer.split(layer.to_k(row)), layer.split(layer.to_v(row))
+        return attend_to_row(q, k, v)

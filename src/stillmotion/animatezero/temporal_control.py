@@ -6,32 +6,26 @@ Shapes: `...` are locations and heads, d channels of one head.
 
 Frame i attends to f slots.  Slot s always carries position p_s, and the token of frame
 src(i, s): the frames up to i in order, right-aligned, the slots before them filled with frame 1.
+Nothing in this needs as many slots as there are frames: a window of l slots slides over a clip of
+any length (`windows.py`), and l = f is the paper's case.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
-from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from stillmotion.adapters.adapter import Adapter
-from stillmotion.adapters.diffusers_sites import (
-    ProjectedAttention,
-    TemporalSite,
-    replace_attention,
-    temporal_attentions,
-)
-from stillmotion.animatezero.attention import Projection, project
-from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.animatezero.attention import Projection
 
 
-def src_index(num_frames: int, device: torch.device | None = None) -> Tensor:
-    """Which frame's token slot s of output frame i holds: int64 (f f), row i, column s.
+def src_index(
+    num_frames: int, length: int | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Which frame's token slot s of output frame i holds: int64 (f l), row i, column s.
 
     Equation: AnimateZero Eq. 6
     Equation: AnimateZero Eq. 9
@@ -40,11 +34,12 @@ def src_index(num_frames: int, device: torch.device | None = None) -> Tensor:
     frames 2..i, slot s with position p_s.  Counted from 0, as here, max(0, s − (f − 1 − i)).
     Eq. 9, as printed, gives frames 2..i all the position p_f; that contradicts Eq. 6 and Fig. 3
     and the reason given for the correction (every position from 1 to f occurs), so it is taken
-    as a misprint of Eq. 6.
+    as a misprint of Eq. 6.  With a window of `length` l, that takes the place of f in the formula.
     """
+    length = num_frames if length is None else length
     frame = torch.arange(num_frames, device=device)[:, None]
-    slot = torch.arange(num_frames, device=device)[None, :]
-    return (slot - (num_frames - 1 - frame)).clamp(min=0)
+    slot = torch.arange(length, device=device)[None, :]
+    return (slot - (length - 1 - frame)).clamp(min=0)
 
 
 class Pool(NamedTuple):
@@ -54,7 +49,7 @@ class Pool(NamedTuple):
     token: Tensor
     """(... f d)"""
     position: Tensor
-    """(heads f d)"""
+    """(heads l d)"""
 
 
 def decomposed_pool(z: Tensor, positions: Tensor, projection: Projection) -> Pool:
@@ -64,7 +59,7 @@ def decomposed_pool(z: Tensor, positions: Tensor, projection: Projection) -> Poo
 
     W is linear, so the pool is W z_i + W p_j exactly: f + f projections instead of f², which
     would cost about 16 times the time and memory of plain attention.  A bias belongs to the token
-    part.  `z` (... f c), `positions` (f c) -> token (... f c), position (f c), before the split
+    part.  `z` (... f c), `positions` (l c) -> token (... f c), position (l c), before the split
     into heads.
     """
     bias = projection(torch.zeros_like(positions[:1]))  # 0 for AnimateDiff's own projections
@@ -79,10 +74,10 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, src: Tensor) -> Tensor:
 
     K̃_i holds frame 1 f − i + 1 times and frames 2..i once (`src`, see `src_index`), each token
     with its own position (the labels printed in Eq. 5 have the two indices swapped).
-    `q`, `k`, `v` (... f d) with own positions, `src` (f f) -> (... f d).
+    `q`, `k`, `v` (... f d) with own positions, `src` (f l) -> (... f d).
     """
     scores = _token_scores(q, k, src)
-    return _sum_per_token(_softmax(scores, q), src) @ v
+    return _sum_per_token(_softmax(scores, q), src, k.shape[-2]) @ v
 
 
 def corrected_window_attention(q: Tensor, keys: Pool, values: Pool, src: Tensor) -> Tensor:
@@ -95,19 +90,22 @@ def corrected_window_attention(q: Tensor, keys: Pool, values: Pool, src: Tensor)
         score[i, s] = q_i · keys.token[src(i, s)] + q_i · keys.position[s]
         ẑ_i = Σ_m (Σ_{s: src(i, s) = m} A[i, s]) values.token[m] + Σ_s A[i, s] values.position[s]
 
-    with A the softmax over s.  `q` (... heads f d), token parts (... heads f d), position parts
-    (heads f d), `src` (f f) -> (... heads f d).  Row f equals global attention; row i depends on
-    frames 1..i only.
+    with A the softmax over s.  `q` (... heads r d), token parts (... heads f d), position parts
+    (heads l d), `src` (r l) into the tokens -> (... heads r d); the paper has r = l = f.  With its
+    `src`, row f equals global attention, and row i depends on frames 1..i only.
     """
     scores = _token_scores(q, keys.token, src) + q @ keys.position.transpose(-1, -2)
     weights = _softmax(scores, q)
-    return _sum_per_token(weights, src) @ values.token + weights @ values.position
+    return (
+        _sum_per_token(weights, src, values.token.shape[-2]) @ values.token
+        + weights @ values.position
+    )
 
 
 def _token_scores(q: Tensor, k: Tensor, src: Tensor) -> Tensor:
-    """q_i · k_src(i, s) for all i, s: gathered from the f x f products, never from copied keys."""
+    """q_i · k_src(i, s) for all i, s: gathered from the products, never from copied keys."""
     products = q @ k.transpose(-1, -2)
-    return products.gather(-1, src.expand_as(products))
+    return products.gather(-1, src.expand(*products.shape[:-1], src.shape[-1]))
 
 
 def _softmax(scores: Tensor, q: Tensor) -> Tensor:
@@ -116,51 +114,11 @@ def _softmax(scores: Tensor, q: Tensor) -> Tensor:
     return (scores.to(precise) / math.sqrt(q.shape[-1])).softmax(dim=-1).to(q.dtype)
 
 
-def _sum_per_token(weights: Tensor, src: Tensor) -> Tensor:
-    """Σ over the slots s with src(i, s) = m of weights[i, s], as (... f f), column m.
+def _sum_per_token(weights: Tensor, src: Tensor, num_tokens: int) -> Tensor:
+    """Σ over the slots s with src(i, s) = m of weights[i, s], as (... r f), column m.
 
     A product with 0/1 instead of a scatter: the same bits on every run, also on a GPU.
     """
-    holds = functional.one_hot(src, src.shape[1]).to(weights.dtype)  # i s m
+    holds = functional.one_hot(src, num_tokens).to(weights.dtype)  # i s m
     total: Tensor = torch.einsum("...is,ism->...im", weights, holds)
     return total
-
-
-class WindowAttention(Adapter):
-    """Replaces global attention over frames in both attentions of the chosen motion modules.
-
-    The attention receives tokens and positions already added up.  The table is subtracted again
-    (exact to rounding), which leaves the module tree as it is.
-    """
-
-    def __init__(self, settings: AnimateZeroSettings) -> None:
-        self._settings = settings
-
-    def sites(self, model: nn.Module) -> tuple[str, ...]:
-        return tuple(self._sites(model))
-
-    def inject(self, model: nn.Module, undo: ExitStack) -> None:
-        corrected = self._settings.window == "corrected"
-        attend = self._corrected if corrected else self._uncorrected
-        for site in self._sites(model).values():
-            replace_attention(site.attention, partial(attend, site), undo)
-
-    def _sites(self, model: nn.Module) -> dict[str, TemporalSite]:
-        blocks = () if self._settings.window == "off" else self._settings.window_blocks
-        return temporal_attentions(model, blocks)
-
-    def _uncorrected(self, site: TemporalSite, layer: ProjectedAttention, x: Tensor) -> Tensor:
-        p = site.positions(x)
-        z = x - p
-        q, k, v = (layer.split(project(z, p, w)) for w in (layer.to_q, layer.to_k, layer.to_v))
-        return layer.output(window_attention(q, k, v, src_index(x.shape[1], x.device)))
-
-    def _corrected(self, site: TemporalSite, layer: ProjectedAttention, x: Tensor) -> Tensor:
-        p = site.positions(x)
-        z = x - p
-        q = project(z, p[-1] if self._settings.query_position == "last" else p, layer.to_q)
-        keys, values = (
-            Pool(*map(layer.split, decomposed_pool(z, p, w))) for w in (layer.to_k, layer.to_v)
-        )
-        src = src_index(x.shape[1], x.device)
-        return layer.output(corrected_window_attention(layer.split(q), keys, values, src))

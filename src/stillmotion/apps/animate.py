@@ -7,8 +7,44 @@ from typing import Annotated, Any
 
 import typer
 
+from stillmotion.apps.animate_options import (
+    METHOD,
+    ClipOutput,
+    Count,
+    DriftCorrection,
+    FirstFrame,
+    FitOption,
+    Fps,
+    Frames,
+    LastFrame,
+    Loop,
+    Memory,
+    MotionStrength,
+    Photograph,
+    Preview,
+    PromptAt,
+    Scale,
+    Seamless,
+    TimeTravel,
+    TimeTravelWindow,
+    Towards,
+    Trajectory,
+    WindowLength,
+)
+from stillmotion.apps.ingredient_options import (
+    Checkpoint,
+    ClipSkip,
+    Embedding,
+    IpAdapter,
+    IpImage,
+    Lora,
+    Motion,
+    MotionLora,
+    Scheduler,
+    Vae,
+    ingredients_from_options,
+)
 from stillmotion.apps.options import (
-    FLAG,
     MACHINE,
     SWITCH,
     Device,
@@ -26,21 +62,10 @@ from stillmotion.apps.options import (
 
 app = typer.Typer()
 
-_METHOD = "The method: each part of AnimateZero can be switched"
-
 
 @app.command()
 def animate(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="NAME",
-            help="Where to.  The ending chooses the format: .mp4, .webm, .gif, .webp (exact), "
-            ".safetensors (exact, with latents); without ending, a folder of PNG frames (exact).",
-        ),
-    ],
+    output: ClipOutput,
     still: Annotated[
         Path | None,
         typer.Argument(
@@ -66,29 +91,26 @@ def animate(
             show_default=False,
         ),
     ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Number of frames.", show_default="the model's own, often 16"
-        ),
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="X", help="Frames per second.", show_default="8")
-    ] = None,
-    scale: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Enlarge each pixel to N x N.", show_default="1"),
-    ] = None,
+    count: Count = 1,
+    frames: Frames = None,
+    fps: Fps = None,
+    scale: Scale = None,
     seed: Seed = None,
     look: Look = None,
-    photograph: Annotated[
-        bool,
-        typer.Option(
-            "--photograph",
-            metavar=FLAG,
-            help="Use the pixels alone, even if the still has latents; any model can do that.",
-        ),
-    ] = False,
+    preview: Preview = None,
+    last_frame: LastFrame = None,
+    loop: Loop = False,
+    seamless: Seamless = False,
+    towards: Towards = None,
+    prompt_at: PromptAt = None,
+    motion_strength: MotionStrength = None,
+    drift_correction: DriftCorrection = None,
+    time_travel: TimeTravel = None,
+    time_travel_window: TimeTravelWindow = None,
+    photograph: Photograph = False,
+    trajectory: Trajectory = None,
+    first_frame: FirstFrame = None,
+    fit: FitOption = None,
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = None,
@@ -99,7 +121,7 @@ def animate(
             metavar="ROW",
             help="A row of the paper's Fig. 6, a (plain AnimateDiff) to e (all parts).",
             show_default=False,
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     insert_latents: Annotated[
@@ -108,7 +130,7 @@ def animate(
             metavar=SWITCH,
             help="Frame 1 follows the still's latents.",
             show_default="on",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     share_kv: Annotated[
@@ -117,7 +139,7 @@ def animate(
             metavar=SWITCH,
             help="All frames take keys and values from frame 1.",
             show_default="on",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     kv_source: Annotated[
@@ -127,7 +149,7 @@ def animate(
             help="Those of frame 1 in the video's own pass (video), or in the still's, run beside "
             "it (still).",
             show_default="video",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     window: Annotated[
@@ -137,7 +159,7 @@ def animate(
             help="Frames attend to earlier frames only: off, uncorrected, or with corrected "
             "positions (corrected).",
             show_default="corrected",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     window_blocks: Annotated[
@@ -146,7 +168,7 @@ def animate(
             metavar="LIST",
             help="Where in the U-Net the window applies: down, mid, up, joined by commas.",
             show_default="down",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     query_position: Annotated[
@@ -155,7 +177,7 @@ def animate(
             metavar="WHICH",
             help="Position of a frame's query in the corrected window: last or own.",
             show_default="last",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     frame_norm: Annotated[
@@ -165,9 +187,20 @@ def animate(
             help="Normalisation in motion modules: as AnimateDiff (per_frame) or as diffusers "
             "(across_frames).",
             show_default="per_frame",
-            rich_help_panel=_METHOD,
+            rich_help_panel=METHOD,
         ),
     ] = None,
+    window_length: WindowLength = None,
+    checkpoint: Checkpoint = None,
+    vae: Vae = None,
+    motion: Motion = None,
+    lora: Lora = None,
+    motion_lora: MotionLora = None,
+    embedding: Embedding = None,
+    ip_adapter: IpAdapter = None,
+    ip_image: IpImage = None,
+    scheduler: Scheduler = None,
+    clip_skip: ClipSkip = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +211,7 @@ def animate(
         ),
     ] = None,
     device: Device = "auto",
+    memory: Memory = "auto",
     download: Download = False,
     force: Force = False,
     as_json: Json = False,
@@ -193,29 +227,31 @@ def animate(
     """
     from stillmotion.apps.console import Notes, show
 
-    _check_inputs(still, source)
+    _check_inputs(still, source, last_frame)
 
     from stillmotion.apps import jobs
-    from stillmotion.apps.outputs import check_clip_output
+    from stillmotion.apps.outputs import check_clip_outputs
+    from stillmotion.apps.previews import check_preview_path
     from stillmotion.apps.recall import Wish, prepare
     from stillmotion.media.clips import check_clip_path
     from stillmotion.runtime.progress import Progress
 
-    check_clip_output(output, is_folder=check_clip_path(output).is_folder, overwrite=force)
+    is_folder = check_clip_path(output).is_folder
+    check_clip_outputs(output, count, is_folder=is_folder, overwrite=force)
+    check_preview_path(preview)
     wish = Wish(
-        still=still,
-        prompt=prompt,
-        source=source,
-        photograph=photograph,
-        seed=seed,
-        model=model,
-        look=look,
+        still=still, last_frame=last_frame, loop=loop, seamless=seamless,
+        prompt=prompt, towards=towards, prompt_at=tuple(prompt_at or ()),
+        source=source, photograph=photograph,
+        photographs={"trajectory": trajectory, "first_frame": first_frame, "fit": fit},
+        seed=seed, count=count, model=model, look=look,
+        ingredients=ingredients_from_options(
+            checkpoint=checkpoint, vae=vae, motion=motion, lora=lora, motion_lora=motion_lora,
+            embedding=embedding, ip=(ip_adapter, ip_image), sampler=(scheduler, clip_skip),
+        ),
         num_frames=frames,
-        sampling={
-            "num_inference_steps": steps,
-            "guidance_scale": guidance,
-            "negative_prompt": negative,
-        },
+        sampling={"num_inference_steps": steps, "guidance_scale": guidance,
+                  "negative_prompt": negative, "clip_skip": clip_skip},
         row=row,
         control={
             "insert_latents": on_or_off("insert-latents", insert_latents),
@@ -225,15 +261,14 @@ def animate(
             "window_blocks": tuple(window_blocks.split(",")) if window_blocks else None,
             "query_position": query_position,
             "frame_norm": frame_norm,
+            "window_length": window_length,
+            "drift_correction": on_or_off("drift-correction", drift_correction),
+            "motion_strength": motion_strength,
         },
-        fps=fps,
-        scale=scale,
-        output=output,
-        overwrite=force,
-        device=device,
-        download=download,
-        quiet=quiet,
-    )
+        time_travel={"repeats": time_travel, "window": time_travel_window},
+        fps=fps, scale=scale, output=output, overwrite=force,
+        device=device, download=download, memory=memory, preview=preview, quiet=quiet,
+    )  # fmt: skip
     say = Notes()
     loaded, request = prepare(wish, say)
     jobs.check_animation(loaded, request, say)
@@ -244,24 +279,26 @@ def animate(
     show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
 
 
-def _check_inputs(still: Path | None, source: Path | None) -> None:
+def _check_inputs(still: Path | None, source: Path | None, last_frame: Path | None) -> None:
     """Raises InputError for files that are not there, before anything large is loaded."""
     from stillmotion.errors import InputError
 
     if still is None and source is None:
         raise InputError("there is nothing to animate: give a still, or a clip with --from CLIP.")
-    for path in (still, source):
+    for path in (still, source, last_frame):
         if path is not None and not path.exists():
             raise InputError(f"there is no '{path}'; check the name.")
 
 
 def _told(facts: dict[str, Any]) -> str:
-    first = (
-        "is the still"
-        if facts["first_frame_is_the_still"]
-        else ("is not the still, since its latents are not inserted")
-    )
-    return (
-        f"{facts['path']}  ({facts['num_frames']} frames, seed {facts['seed']}; the first frame "
-        f"{first})"
-    )
+    lines = []
+    for clip in facts["clips"]:
+        exact = "is" if clip["first_frame_is_the_still"] else "is not"
+        end = ""
+        if "last_frame_is_the_still" in clip:
+            end = f", the last one {'is' if clip['last_frame_is_the_still'] else 'is not'} as given"
+        lines.append(
+            f"{clip['path']}  ({facts['num_frames']} frames, seed {clip['seed']}; the first frame "
+            f"{exact} the still{end})"
+        )
+    return "\n".join(lines)

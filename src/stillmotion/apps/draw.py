@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+from stillmotion.apps.ingredient_options import (
+    Checkpoint,
+    ClipSkip,
+    Embedding,
+    IpAdapter,
+    IpImage,
+    Lora,
+    Motion,
+    MotionLora,
+    Scheduler,
+    Vae,
+    ingredients_from_options,
+)
 from stillmotion.apps.options import (
     SAMPLING,
     Device,
@@ -66,6 +79,16 @@ def draw(
             rich_help_panel=SAMPLING,
         ),
     ] = None,
+    checkpoint: Checkpoint = None,
+    vae: Vae = None,
+    motion: Motion = None,
+    lora: Lora = None,
+    motion_lora: MotionLora = None,
+    embedding: Embedding = None,
+    ip_adapter: IpAdapter = None,
+    ip_image: IpImage = None,
+    scheduler: Scheduler = None,
+    clip_skip: ClipSkip = None,
     model: Model = "miniature",
     device: Device = "auto",
     download: Download = False,
@@ -89,9 +112,13 @@ def draw(
     from stillmotion.runtime.progress import Progress
 
     say = Notes()
-    loaded = load_model(model, look=look, device=device, download=download)
+    ingredients = ingredients_from_options(
+        checkpoint=checkpoint, vae=vae, motion=motion, lora=lora, motion_lora=motion_lora,
+        embedding=embedding, ip=(ip_adapter, ip_image), sampler=(scheduler, clip_skip),
+    )  # fmt: skip
+    loaded = load_model(model, ingredients=ingredients, look=look, device=device, download=download)
     sampling = jobs.with_changes(
-        loaded.sampling,
+        loaded.drawing,
         num_inference_steps=steps,
         guidance_scale=guidance,
         negative_prompt=negative,

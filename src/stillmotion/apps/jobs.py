@@ -5,32 +5,48 @@ from __future__ import annotations
 import math
 import secrets
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from safetensors.torch import save
 
-from stillmotion.animatezero.checks import check_drawn_alike, check_num_frames, completed
+from stillmotion.animatezero.checks import check_run, completed
+from stillmotion.animatezero.decoding import DecodeMemoryError
+from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel
-from stillmotion.animatezero.requests import seeded
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan
+from stillmotion.animatezero.photograph import PhotographSettings
+from stillmotion.animatezero.pipeline import AnimateZeroOutput
+from stillmotion.animatezero.prompt import PromptTrack
+from stillmotion.animatezero.requests import Clip, Run, Setup, seeded
+from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings, TimeTravel
 from stillmotion.animatezero.still import Still, latents_path
-from stillmotion.apps.advice import Say, check_picture_size, tell_about_prompt
-from stillmotion.apps.outputs import still_paths
+from stillmotion.apps.advice import Say, tell_about_prompt
+from stillmotion.apps.outputs import numbered_paths
+from stillmotion.apps.pictures import Picture
+from stillmotion.apps.previews import latent_preview, preview_writer
 from stillmotion.apps.records import (
     ClipRecipe,
+    End,
+    GuideRecord,
     clip_provenance,
     motion_fingerprint,
 )
 from stillmotion.errors import InputError
 from stillmotion.media.clips import check_clip_path, save_clip
+from stillmotion.media.fit import unfit_frames
 from stillmotion.media.images import side_car_path
 from stillmotion.media.provenance import Provenance
+from stillmotion.runtime.files import atomic_path
+from stillmotion.runtime.memory import AUTO, MemoryPlan
 
 Progress = Callable[[int, int], None]
-Settings = TypeVar("Settings", SamplingSettings, AnimateZeroSettings)
+Settings = TypeVar(
+    "Settings", SamplingSettings, AnimateZeroSettings, PhotographSettings, TimeTravel
+)
 _SEED_RANGE = 2**31
 
 
@@ -43,28 +59,57 @@ class DrawRequest:
     count: int = 1
     seed: int
     sampling: SamplingSettings
+    guide: ControlGuide | None = None
     overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnimateRequest:
-    """A clip to make of a still."""
+    """Clips to make of a still; the first has `seed`, the next the number after it, and so on."""
 
-    still: Still
-    still_name: str | None
-    prompt: str
+    first: Picture
+    last: Picture | None = None
+    """The last frame; the first picture again for a loop."""
+    prompt: str | PromptTrack
     seed: int
+    count: int = 1
     num_frames: int
     sampling: SamplingSettings
     control: AnimateZeroSettings
+    photographs: PhotographSettings = field(default_factory=PhotographSettings)
+    seamless: bool = False
+    """Leave out the last frame of a loop, which is the first again."""
+    guide: ControlGuide | None = None
+    guide_record: GuideRecord | None = None
     output: Path
     fps: float = 8.0
     scale: int = 1
+    memory: str = AUTO
+    preview: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps is {self.fps}; give a number above 0 (usual: 8).")
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All texts."""
+        track = self.prompt
+        return (track,) if isinstance(track, str) else tuple(track.texts.values())
+
+    @property
+    def stills(self) -> list[Still]:
+        """What is given: the first frame, and the last if it is."""
+        pictures = (self.first, self.last)
+        return [picture.still for picture in pictures if picture is not None]
+
+    @property
+    def end(self) -> End:
+        """What becomes of the end."""
+        if self.last is None:
+            return "open"
+        return "loop" if self.last is self.first else "still"
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:
@@ -79,7 +124,7 @@ def chosen_seed(seed: int | None) -> int:
 
 def check_drawing(model: LoadedModel, request: DrawRequest, say: Say) -> None:
     """Raises InputError for what cannot be drawn, before anything is computed."""
-    completed(request.sampling, model.pipeline, None)
+    completed(request.sampling, model.drawing_pipeline, None)
     seeded(request.seed)
     seeded(request.seed + request.count - 1)
     tell_about_prompt(model, request.prompt, say)
@@ -91,8 +136,9 @@ def draw(model: LoadedModel, request: DrawRequest, progress: Progress) -> dict[s
     Returns:
         The facts: model, prompt, seed, and of each still its seed and the paths of its files.
     """
-    paths = still_paths(request.output, request.count)
+    paths = numbered_paths(request.output, request.count)
     steps = request.sampling.num_inference_steps
+    image_embeds = model.image_embeds(uses_guidance=request.sampling.uses_guidance)
     rows = []
     for index, path in enumerate(paths):
         seed, before = request.seed + index, index * steps
@@ -100,9 +146,10 @@ def draw(model: LoadedModel, request: DrawRequest, progress: Progress) -> dict[s
         def tick(done: int, _: int, before: int = before) -> None:
             progress(before + done, steps * len(paths))
 
-        [still] = model.pipeline.draw(
-            request.prompt, seeds=[seed], sampling=request.sampling, progress=tick
-        )
+        [still] = model.drawing_pipeline.draw(
+            request.prompt, seeds=[seed], sampling=request.sampling, guide=request.guide,
+            image_embeds=image_embeds, progress=tick,
+        )  # fmt: skip
         still.save(path, overwrite=request.overwrite)
         rows.append(
             {
@@ -122,88 +169,174 @@ def draw(model: LoadedModel, request: DrawRequest, progress: Progress) -> dict[s
 
 def check_animation(model: LoadedModel, request: AnimateRequest, say: Say) -> None:
     """Raises InputError or OutputError for what cannot be made or written, before computing."""
-    still, pipeline = request.still, model.pipeline
-    if still.latents is None:
-        check_picture_size(model, still, request.still_name or "the picture", say)
-    check_num_frames(request.num_frames, pipeline.unet)
-    sampling = completed(request.sampling, pipeline, still)
-    if request.control.needs_trajectory:
-        check_drawn_alike([still], pipeline, sampling)
+    check_run(model.pipeline, [_clip(request)], _run(model, request))
     seeded(request.seed)
-    _rehearse(request, clip_record(model, request))
-    tell_about_prompt(model, request.prompt, say)
-    if still.latents is None and request.control.needs_trajectory:
-        say(
-            "the picture is animated as a photograph, without latents of its own drawing: by "
-            "direct diffusion of its pixels with one fixed noise"
-        )
+    seeded(request.seed + request.count - 1)
+    if request.preview is not None:
+        latent_preview(model)
+    _rehearse(request, clip_record(model, request, request.seed))
+    for prompt in request.prompts:
+        tell_about_prompt(model, prompt, say)
+    if request.control.needs_trajectory and any(one.latents is None for one in request.stills):
+        how = {
+            "inversion": "by DDIM inversion",
+            "diffusion": "by direct diffusion of its pixels with one fixed noise",
+        }[request.photographs.trajectory]
+        say(f"a picture without latents of its own drawing is animated as a photograph: {how}")
 
 
 def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> dict[str, Any]:
-    """Animate a still and write the clip with its provenance.
+    """Animate a still and write each clip, with its provenance, as soon as it is made.
 
     Returns:
-        The facts: paths, model, prompt, seed, frames, and whether frame 1 is the still exactly.
+        The facts: model, prompt, and of each clip its paths, seed and what is exact in it.
+
+    Raises:
+        DecodeMemoryError: not even one frame could be decoded; the latents were kept in a file.
     """
-    made = model.pipeline.animate(
-        request.still,
-        request.prompt,
-        seed=request.seed,
-        num_frames=request.num_frames,
-        sampling=request.sampling,
-        control=request.control,
-        progress=progress,
-    )
-    record = clip_record(model, request)
-    is_tensors = request.output.suffix.lower() == ".safetensors"
-    save_clip(
-        made.frames[0],
-        request.output,
-        fps=request.fps,
-        provenance=record,
-        overwrite=request.overwrite,
-        latents=made.latents if is_tensors else None,
-        scale=request.scale,
-    )
+    setup = replace(_setup(model, request), memory=_memory_plan(model, request))
+    paths = numbered_paths(request.output, request.count)
+    # The weights' fingerprints are read before a plan moves or narrows them.
+    records = [clip_record(model, request, request.seed + i) for i in range(request.count)]
+    rows = []
+    with apply_plan(model.pipeline, setup.memory, device=model.pipeline.device):
+        clips = model.pipeline.variants(
+            request.first.still,
+            request.prompt,
+            seeds=[record.seed for record in records],
+            num_frames=request.num_frames,
+            sampling=request.sampling,
+            control=request.control,
+            last_frame=request.last.still if request.last else None,
+            progress=progress,
+            on_preview=preview_writer(model, request) if request.preview else None,
+            **vars(setup),
+        )
+        made = _kept_latents(clips, paths, request)
+        for path, record, clip in zip(paths, records, made, strict=True):
+            rows.append(_write(clip, path, record, request))
     return {
-        "path": str(request.output),
-        "record": str(side_car_path(request.output)),
         "model": model.reference,
-        "method": record.method,
-        "prompt": request.prompt,
-        "seed": request.seed,
-        "num_frames": request.num_frames,
+        "method": records[0].method,
+        "prompt": request.prompts[0],
+        "prompts": None if isinstance(request.prompt, str) else dict(request.prompt.texts),
+        "num_frames": request.num_frames - int(request.seamless),
         "fps": request.fps,
-        "photograph": request.still.latents is None,
-        "first_frame_is_the_still": bool((made.frames[0, 0] == request.still.image).all()),
+        "photograph": request.first.still.latents is None,
+        **rows[0],
+        "clips": rows,
     }
 
 
-def clip_record(model: LoadedModel, request: AnimateRequest) -> Provenance:
-    """The provenance of the clip that a request asks for."""
-    still = request.still
+def clip_record(model: LoadedModel, request: AnimateRequest, seed: int) -> Provenance:
+    """The provenance of a clip that a request asks for."""
     recipe = ClipRecipe(
         num_frames=request.num_frames,
-        sampling=completed(request.sampling, model.pipeline, still),
+        sampling=completed(request.sampling, model.pipeline, request.first.still),
         control=request.control,
         fps=request.fps,
         scale=request.scale,
-        photograph=still.latents is None,
+        photograph=request.first.still.latents is None,
         motion_fingerprint=motion_fingerprint(model),
+        prompts=None if isinstance(request.prompt, str) else dict(request.prompt.texts),
+        end=request.end,
+        seamless=request.seamless,
+        photographs=request.photographs,
+        ingredients=model.ingredients.record(),
+        guide=request.guide_record,
     )
     return clip_provenance(
-        model,
-        still,
-        recipe,
-        prompt=request.prompt,
-        seed=request.seed,
-        still_name=request.still_name,
+        model, recipe, prompt=request.prompts[0], seed=seed, still=request.first, last=request.last
     )
+
+
+def _clip(request: AnimateRequest) -> Clip:
+    return Clip(
+        prompt=request.prompt,
+        generator=seeded(request.seed),
+        still=request.first.still,
+        last=request.last.still if request.last else None,
+    )
+
+
+def _run(model: LoadedModel, request: AnimateRequest) -> Run:
+    return Run(
+        num_frames=request.num_frames,
+        sampling=request.sampling,
+        control=request.control,
+        setup=_setup(model, request),
+    )
+
+
+def _setup(model: LoadedModel, request: AnimateRequest) -> Setup:
+    return Setup(
+        guide=request.guide,
+        image_embeds=model.image_embeds(uses_guidance=request.sampling.uses_guidance),
+        photograph=request.photographs,
+    )
+
+
+def _memory_plan(model: LoadedModel, request: AnimateRequest) -> MemoryPlan:
+    size = ClipSize(
+        num_frames=request.num_frames,
+        height=request.first.still.height,
+        width=request.first.still.width,
+        uses_guidance=request.sampling.uses_guidance,
+    )
+    device = model.pipeline.device
+    return choose_plan(model.pipeline, request.memory, size, device=device, control=request.control)
+
+
+def _kept_latents(
+    clips: Iterable[AnimateZeroOutput], paths: list[Path], request: AnimateRequest
+) -> Iterator[AnimateZeroOutput]:
+    """The clips; if one cannot be decoded, its latents are written before that is said."""
+    waiting = iter(paths)
+    try:
+        for clip in clips:
+            next(waiting)
+            yield clip
+    except DecodeMemoryError as error:
+        path = next(waiting)
+        kept = path.with_name(f"{path.stem}.latents.safetensors")
+        with atomic_path(kept, overwrite=request.overwrite) as temporary:
+            temporary.write_bytes(save({"latents": error.latents.contiguous()}))
+        raise DecodeMemoryError(error.latents, kept) from error
+
+
+def _write(
+    clip: AnimateZeroOutput, path: Path, record: Provenance, request: AnimateRequest
+) -> dict[str, Any]:
+    frames, latents = clip.frames[0], clip.latents
+    facts = {
+        "path": str(path),
+        "record": str(side_car_path(path)),
+        "seed": record.seed,
+        "first_frame_is_the_still": bool((frames[0] == request.first.still.image).all()),
+    }
+    if request.last is not None:
+        facts["last_frame_is_the_still"] = bool((frames[-1] == request.last.still.image).all())
+    if request.seamless:
+        frames, latents = frames[:-1], latents[:, :, :-1]
+    if request.first.fit is not None:
+        frames = unfit_frames(frames, request.first.fit)
+    save_clip(
+        frames,
+        path,
+        fps=request.fps,
+        provenance=record,
+        overwrite=request.overwrite,
+        latents=latents if path.suffix.lower() == ".safetensors" else None,
+        scale=request.scale,
+    )
+    return facts
 
 
 def _rehearse(request: AnimateRequest, record: Provenance) -> None:
     """Write one black frame as the clip will be: what the writer refuses, it refuses now."""
-    frame = np.zeros((1, *request.still.image.shape), np.uint8)
+    frame = np.zeros((1, *request.first.still.image.shape), np.uint8)
+    if request.first.fit is not None:
+        frame = unfit_frames(frame, request.first.fit)
     with tempfile.TemporaryDirectory(prefix="stillmotion-") as folder:
         path = Path(folder) / f"rehearsal{check_clip_path(request.output).suffix}"
         save_clip(

@@ -11,8 +11,8 @@ from pathlib import Path
 from stillmotion.errors import OutputError
 
 
-def still_paths(output: Path, count: int) -> list[Path]:
-    """`a.png` for one still; `a-1.png`, `a-2.png`, ... for several."""
+def numbered_paths(output: Path, count: int) -> list[Path]:
+    """`a.png` for one output; `a-1.png`, `a-2.png`, ... for several."""
     if count == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(1, count + 1)]
@@ -22,13 +22,18 @@ def check_still_output(output: Path, count: int, *, overwrite: bool) -> None:
     """Raises OutputError if a still cannot be written to `output`, or its companions beside it."""
     if output.suffix.lower() != ".png":
         raise OutputError(f"'{output}' cannot hold a still; use the ending .png.")
-    for path in still_paths(output, count):
+    for path in numbered_paths(output, count):
         latents = path.with_name(f"{path.stem}.latents.safetensors")
         _check_files((path, latents, _side_car(path)), overwrite=overwrite)
 
 
-def check_clip_output(output: Path, *, is_folder: bool, overwrite: bool) -> None:
-    """Raises OutputError if a clip cannot be written to `output`, or its side-car beside it."""
+def check_clip_outputs(output: Path, count: int, *, is_folder: bool, overwrite: bool) -> None:
+    """Raises OutputError if clips cannot be written to `output`, or their side-cars beside it."""
+    for path in numbered_paths(output, count):
+        _check_clip_output(path, is_folder=is_folder, overwrite=overwrite)
+
+
+def _check_clip_output(output: Path, *, is_folder: bool, overwrite: bool) -> None:
     if is_folder and output.is_dir():
         if any(output.iterdir()) and not overwrite:
             raise OutputError(_taken(output))

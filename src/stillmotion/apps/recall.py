@@ -6,19 +6,38 @@ then the model's defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.animatezero.loading import LoadedModel, load_model, split_reference
-from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still, latents_path
+from stillmotion.animatezero.photograph import PhotographSettings
+from stillmotion.animatezero.prompt import PromptTrack
+from stillmotion.animatezero.settings import (
+    FIG6_ROWS,
+    AnimateZeroSettings,
+    SamplingSettings,
+    TimeTravel,
+)
+from stillmotion.animatezero.still import Still
 from stillmotion.apps.advice import Say
 from stillmotion.apps.jobs import AnimateRequest, chosen_seed, with_changes
-from stillmotion.apps.records import ClipRecipe, motion_fingerprint, recorded_sampling
+from stillmotion.apps.pictures import Picture, fitted, fitted_to, load_picture
+from stillmotion.apps.records import (
+    LAST_FRAME,
+    ClipRecipe,
+    motion_fingerprint,
+    recorded_sampling,
+)
 from stillmotion.errors import InputError, ModelError
 from stillmotion.media.clips import read_provenance
-from stillmotion.media.provenance import Provenance, StillRecipe, fingerprint_pixels
+from stillmotion.media.provenance import (
+    InputIdentity,
+    Provenance,
+    StillRecipe,
+    fingerprint_pixels,
+)
 from stillmotion.models.registry import MINIATURE
 from stillmotion.runtime.progress import Progress
 
@@ -28,22 +47,33 @@ class Wish:
     """What the user said; `None` (also inside the dictionaries) is what was left open."""
 
     still: Path | None
+    last_frame: Path | None
+    loop: bool
+    seamless: bool
     prompt: str | None
+    towards: str | None
+    prompt_at: tuple[str, ...]
     source: Path | None
     photograph: bool
+    photographs: dict[str, Any]
     seed: int | None
+    count: int
     model: str | None
     look: str | None
+    ingredients: Ingredients
     num_frames: int | None
     sampling: dict[str, Any]
     row: str | None
     control: dict[str, Any]
+    time_travel: dict[str, Any]
     fps: float | None
     scale: int | None
     output: Path
     overwrite: bool
     device: str
     download: bool
+    memory: str
+    preview: Path | None
     quiet: bool
 
 
@@ -55,40 +85,80 @@ class Recording:
     provenance: Provenance
     recipe: ClipRecipe
 
-    @property
-    def still_fingerprint(self) -> str | None:
-        """sha256 of the pixels of the still that went in."""
+    def input(self, role: str) -> InputIdentity | None:
+        """What went in as `role`."""
         inputs = self.provenance.inputs
-        return next((given.sha256 for given in inputs if given.role == "still"), None)
-
-    @property
-    def still_name(self) -> str | None:
-        """File name of the still that went in."""
-        inputs = self.provenance.inputs
-        return next((given.name for given in inputs if given.role == "still"), None)
+        return next((given for given in inputs if given.role == role), None)
 
 
 def prepare(wish: Wish, say: Say) -> tuple[LoadedModel, AnimateRequest]:
-    """Load the model and the still, and fill in what was left open.
+    """Load the model and the pictures, and fill in what was left open.
 
     Raises:
-        InputError: nothing to animate, or a record or still that does not fit.
+        InputError: nothing to animate, or a record or picture that does not fit.
         ModelError: the model is not here.
     """
     recording = _read_recording(wish.source) if wish.source is not None else None
-    given = _given_still(wish, recording)
+    photograph = wish.photograph or (recording is not None and recording.recipe.photograph)
+    given = load_picture(wish.still, photograph=photograph) if wish.still is not None else None
     if given is None and (recording is None or recording.provenance.still is None):
         raise InputError(_what_is_missing(recording))
-    control = _control(wish, recording)
-    model = _load(wish, recording, given)
-    if given is not None and given.latents is not None:
-        _check_latents_fit(model, given, wish)
-    if given is not None and given.latents is None:
-        _tell_what_is_lost(wish, recording, given, say)
+    control, photographs = _control(wish, recording), _photographs(wish, recording)
+    model = _load(wish, recording, given.still if given is not None else None)
+    if given is None:
+        assert recording is not None
+        first = Picture(_still_again(model, wish, recording), _name(recording.input("still")))
+    else:
+        first = _usable(model, given, wish, photograph, say)
+    first = fitted(model, first, photographs, say)
+    last = _last_picture(model, wish, recording, first, photographs, say)
     if recording is not None:
-        _tell_what_differs(model, recording, given, say)
-    still = given if given is not None else _still_again(model, wish, recording)
-    return model, _request(wish, model, still, recording, control)
+        _tell_what_differs(model, recording, first, last, say)
+    return model, _request(wish, model, (first, last), recording, control, photographs)
+
+
+def _usable(
+    model: LoadedModel, picture: Picture, wish: Wish, photograph: bool, say: Say
+) -> Picture:
+    """A picture that the user named, as this model animates it."""
+    still = picture.still
+    if still.latents is not None and model.still_trajectory == "diffused":
+        return replace(picture, still=still.without_latents())
+    if still.latents is not None:
+        _check_latents_fit(model, picture, wish)
+    elif still.settings is not None and not photograph:
+        say(f"'{picture.name}' was drawn, but its latents file is not beside it any more")
+    return picture
+
+
+def _last_picture(
+    model: LoadedModel,
+    wish: Wish,
+    recording: Recording | None,
+    first: Picture,
+    photographs: PhotographSettings,
+    say: Say,
+) -> Picture | None:
+    """The last frame that was asked for, or recorded; the first picture itself for a loop."""
+    recorded = recording.recipe.end if recording is not None else "open"
+    if wish.last_frame is not None:
+        given = load_picture(wish.last_frame, photograph=wish.photograph)
+        usable = _usable(model, given, wish, wish.photograph, say)
+        return fitted_to(first, usable, photographs)
+    if wish.loop or wish.seamless or recorded == "loop":
+        return first
+    if recorded == "still":
+        assert recording is not None
+        name = _name(recording.input(LAST_FRAME))
+        raise InputError(
+            f"'{recording.source}' ends with a picture{f' ({name!r})' if name else ''} that it "
+            "does not hold; give that again with --last-frame PICTURE."
+        )
+    return None
+
+
+def _name(given: InputIdentity | None) -> str | None:
+    return given.name if given is not None else None
 
 
 def _read_recording(source: Path) -> Recording:
@@ -97,22 +167,20 @@ def _read_recording(source: Path) -> Recording:
     provenance = read_provenance(source)
     if provenance.kind != "clip":
         raise InputError(f"'{source}' is a still, not a clip; give it without --from.")
-    return Recording(source, provenance, ClipRecipe.from_record(provenance, source))
-
-
-def _given_still(wish: Wish, recording: Recording | None) -> Still | None:
-    """The still that the user named; without latents if it is to be taken as a photograph."""
-    if wish.still is None:
-        return None
-    still = Still.load(wish.still)
-    photograph = wish.photograph or (recording is not None and recording.recipe.photograph)
-    return still.without_latents() if photograph else still
+    recipe = ClipRecipe.from_record(provenance, source)
+    if recipe.guide is not None:
+        raise InputError(
+            f"'{source}' was made by `stillmotion edit` from the clip '{recipe.guide.source}', "
+            "which it does not hold; run that command again with the clip."
+        )
+    return Recording(source, provenance, recipe)
 
 
 def _what_is_missing(recording: Recording | None) -> str:
     if recording is None:
         return "there is nothing to animate: give a still, or a clip with --from CLIP."
-    name = f" ('{recording.still_name}')" if recording.still_name else ""
+    known = _name(recording.input("still"))
+    name = f" ('{known}')" if known else ""
     return (
         f"'{recording.source}' was made from a picture{name} that it does not hold; give that "
         f"again: stillmotion animate PICTURE --from {recording.source} -o OUTPUT"
@@ -133,6 +201,7 @@ def _load(wish: Wish, recording: Recording | None, given: Still | None) -> Loade
         return load_model(
             wish.model if wish.model is not None else name,
             look=wish.look if wish.look is not None else look,
+            ingredients=wish.ingredients,
             device=wish.device,
             download=wish.download,
         )
@@ -146,75 +215,113 @@ def _load(wish: Wish, recording: Recording | None, given: Still | None) -> Loade
         ) from error
 
 
-def _check_latents_fit(model: LoadedModel, still: Still, wish: Wish) -> None:
+def _check_latents_fit(model: LoadedModel, picture: Picture, wish: Wish) -> None:
     """Raises InputError if the still's latents are of another model or number of steps.
 
     The pipeline checks the same; this says it in the words of the command line.
     """
+    still = picture.still
     if still.model.get("fingerprint") != model.pipeline.model_fingerprint:
         drawn_by = still.model.get("name", "an unknown model")
         now = model.name if model.name != drawn_by else f"{model.name} with other weights"
         raise InputError(
-            f"'{wish.still}' was drawn by '{drawn_by}', and its latents fit no other model (now: "
-            f"'{now}'); leave out --model and --look, draw it again, or add --photograph to "
-            "animate its pixels alone"
+            f"'{picture.name}' was drawn by '{drawn_by}', and its latents fit no other model (now: "
+            f"'{now}'); leave out --model and --look, give the files that it was drawn with, draw "
+            "it again, or add --photograph to animate its pixels alone"
         )
     steps, drawn_in = wish.sampling["num_inference_steps"], still.settings
     if steps is not None and drawn_in is not None and steps != drawn_in.num_inference_steps:
         raise InputError(
-            f"'{wish.still}' was drawn in {drawn_in.num_inference_steps} steps, and its latents "
+            f"'{picture.name}' was drawn in {drawn_in.num_inference_steps} steps, and its latents "
             f"fit no other number, not {steps}; leave out --steps, draw it again, or add "
             "--photograph to animate its pixels alone"
         )
 
 
-def _tell_what_is_lost(wish: Wish, recording: Recording | None, given: Still, say: Say) -> None:
-    """A still that was drawn here should have its latents beside it."""
-    wanted = wish.photograph or (recording is not None and recording.recipe.photograph)
-    if wish.still is not None and given.settings is not None and not wanted:
-        say(f"'{wish.still}' was drawn, but '{latents_path(wish.still)}' is not there any more")
-
-
 def _tell_what_differs(
-    model: LoadedModel, recording: Recording, given: Still | None, say: Say
+    model: LoadedModel, recording: Recording, first: Picture, last: Picture | None, say: Say
 ) -> None:
     recorded, recipe = recording.provenance, recording.recipe
+    if recipe.ingredients and not model.ingredients.record():
+        names = ", ".join(recipe.ingredients)
+        say(f"'{recording.source}' was made with files of your own ({names}); give them again")
     same_weights = recorded.model.fingerprint == model.pipeline.model_fingerprint
     if not (same_weights and recipe.motion_fingerprint == motion_fingerprint(model)):
         say(
             f"'{recording.source}' was made by '{recorded.model.name}' with other weights than "
             f"'{model.name}' has here; the new clip will differ"
         )
-    if given is not None and fingerprint_pixels(given.image) != recording.still_fingerprint:
-        say(f"this is not the picture that '{recording.source}' was made from")
+    for role, picture in (("still", first), (LAST_FRAME, last)):
+        known = recording.input(role)
+        if picture is None or known is None:
+            continue
+        if fingerprint_pixels(picture.still.image) != known.sha256:
+            say(f"'{picture.name}' is not the picture that '{recording.source}' was made from")
 
 
 def _request(
     wish: Wish,
     model: LoadedModel,
-    still: Still,
+    ends: tuple[Picture, Picture | None],
     recording: Recording | None,
     control: AnimateZeroSettings,
+    photographs: PhotographSettings,
 ) -> AnimateRequest:
     kept = recording.recipe if recording is not None else None
-    prompt, seed, still_name = still.prompt, None, None
-    if recording is not None:
-        prompt, seed = recording.provenance.prompt, recording.provenance.seed
-        still_name = recording.still_name
+    first, last = ends
+    num_frames = _first(wish.num_frames, kept and kept.num_frames)
+    num_frames = num_frames or model.folder.description.num_frames
+    seed = recording.provenance.seed if recording is not None else None
     return AnimateRequest(
-        still=still,
-        still_name=wish.still.name if wish.still is not None else still_name,
-        prompt=model.styled(wish.prompt if wish.prompt is not None else prompt),
+        first=first,
+        last=last,
+        prompt=_prompt(wish, model, first.still, recording, num_frames),
         seed=chosen_seed(wish.seed if wish.seed is not None else seed),
-        num_frames=_first(wish.num_frames, kept and kept.num_frames)
-        or model.folder.description.num_frames,
-        sampling=_sampling(wish, model, still, kept),
+        count=wish.count,
+        num_frames=num_frames,
+        sampling=_sampling(wish, model, first.still, kept),
         control=control,
+        photographs=photographs,
+        seamless=wish.seamless or (kept is not None and kept.seamless and last is first),
         output=wish.output,
         fps=_first(wish.fps, kept and kept.fps, 8.0),
         scale=_first(wish.scale, kept and kept.scale, 1),
+        memory=wish.memory,
+        preview=wish.preview,
         overwrite=wish.overwrite,
     )
+
+
+def _prompt(
+    wish: Wish,
+    model: LoadedModel,
+    still: Still,
+    recording: Recording | None,
+    num_frames: int,
+) -> str | PromptTrack:
+    """What was said, else what was recorded, else the still's own; in the words of the look."""
+    said = wish.prompt, wish.towards, wish.prompt_at
+    if recording is not None and not any(said) and recording.recipe.prompts is not None:
+        return PromptTrack(recording.recipe.prompts)
+    recorded = recording.provenance.prompt if recording is not None else still.prompt
+    base = model.styled(wish.prompt if wish.prompt is not None else recorded)
+    if wish.towards is not None and wish.prompt_at:
+        raise InputError("--towards and --prompt-at say different things; give one of them.")
+    if wish.towards is not None:
+        return PromptTrack.towards(base, model.styled(wish.towards), num_frames)
+    if wish.prompt_at:
+        texts = dict(_prompt_at(text) for text in wish.prompt_at)
+        styled = {frame: model.styled(text) for frame, text in texts.items()}
+        return PromptTrack({0: base, **styled})
+    return base
+
+
+def _prompt_at(text: str) -> tuple[int, str]:
+    """`15:a cat` -> 15 and "a cat"; InputError for anything else."""
+    frame, colon, words = text.partition(":")
+    if not colon or not frame.strip().isdecimal() or not words.strip():
+        raise InputError(f"--prompt-at is '{text}'; give FRAME:TEXT, for instance 15:\"a cat\".")
+    return int(frame), words.strip().strip('"')
 
 
 def _first(*values: Any) -> Any:
@@ -225,7 +332,9 @@ def _first(*values: Any) -> Any:
 def _sampling(
     wish: Wish, model: LoadedModel, still: Still, kept: ClipRecipe | None
 ) -> SamplingSettings:
-    base = still.settings or model.sampling
+    # A model whose stills are drawn in another way than its clips has settings of its own.
+    drawn_alike = model.still_trajectory == "drawn"
+    base = (still.settings if drawn_alike else None) or model.sampling
     if kept is not None:
         base = kept.sampling
     size = {"height": still.height, "width": still.width}
@@ -240,17 +349,46 @@ def _control(wish: Wish, recording: Recording | None) -> AnimateZeroSettings:
         base = FIG6_ROWS[wish.row]
     else:
         raise InputError(f"the row '{wish.row}' is not in Fig. 6; it has: {', '.join(FIG6_ROWS)}")
+    if any(value is not None for value in wish.time_travel.values()):
+        base = replace(base, time_travel=_time_travel(wish.time_travel, base.time_travel))
     return with_changes(base, **wish.control)
 
 
-def _still_again(model: LoadedModel, wish: Wish, recording: Recording | None) -> Still:
+def _time_travel(said: dict[str, Any], recorded: TimeTravel | None) -> TimeTravel | None:
+    """None if it was switched off by 0 repeats."""
+    if said["repeats"] == 0:
+        return None
+    changes = {"repeats": said["repeats"]}
+    if said["window"] is not None:
+        changes |= dict(zip(("start", "stop"), _steps(said["window"]), strict=True))
+    return with_changes(recorded or TimeTravel(), **changes)
+
+
+def _steps(window: str) -> tuple[int | float, int | float]:
+    """`10:20` or `0.4:0.8` -> the two numbers; InputError for anything else."""
+    try:
+        start, stop = (float(part) if "." in part else int(part) for part in window.split(":"))
+    except ValueError as error:
+        raise InputError(
+            f"--time-travel-window is '{window}'; give A:B, two steps such as 10:20 or two shares "
+            "such as 0.4:0.8."
+        ) from error
+    return start, stop
+
+
+def _photographs(wish: Wish, recording: Recording | None) -> PhotographSettings:
+    base = recording.recipe.photographs if recording is not None else PhotographSettings()
+    return with_changes(base, **wish.photographs)
+
+
+def _still_again(model: LoadedModel, wish: Wish, recording: Recording) -> Still:
     """The still of a recorded clip, drawn anew, and proved to be the same."""
-    assert recording is not None
     recipe = recording.provenance.still
     assert recipe is not None
     with Progress("draw the still again", quiet=wish.quiet) as progress:
         still = _drawn(model, recipe, recording.source, progress)
-    if fingerprint_pixels(still.image) != recording.still_fingerprint:
+    known = recording.input("still")
+    if known is None or fingerprint_pixels(still.image) != known.sha256:
         raise InputError(
             f"the still of '{recording.source}' comes out differently here, by '{model.name}' on "
             f"'{model.pipeline.device}' (other weights, or another kind of processor); give the "
@@ -260,7 +398,7 @@ def _still_again(model: LoadedModel, wish: Wish, recording: Recording | None) ->
 
 
 def _drawn(model: LoadedModel, recipe: StillRecipe, source: Path, progress: Progress) -> Still:
-    [still] = model.pipeline.draw(
+    [still] = model.drawing_pipeline.draw(
         recipe.prompt,
         seeds=[recipe.seed],
         sampling=recorded_sampling(recipe.settings, source),

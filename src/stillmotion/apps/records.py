@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from stillmotion.adapters.diffusers_sites import is_motion_parameter
 from stillmotion.animatezero.loading import LoadedModel
+from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
 from stillmotion.animatezero.still import Still
+from stillmotion.apps.pictures import Picture
 from stillmotion.errors import InputError
 from stillmotion.media.provenance import (
     InputIdentity,
@@ -22,6 +24,27 @@ from stillmotion.media.provenance import (
     fingerprint_pixels,
 )
 from stillmotion.models.fingerprint import fingerprint
+
+End = Literal["open", "still", "loop"]
+LAST_FRAME = "last_frame"
+"""Role of the last frame among the inputs of a record."""
+
+
+class GuideRecord(BaseModel):
+    """What the frames of an edited clip followed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    control: str
+    scale: float
+    start: int
+    stride: int
+    source: str
+    """Name of the clip that was edited."""
+    maps: str
+    """sha256 of the control maps' pixels."""
+    controlnet: str
+    """sha256 over the ControlNet's weights."""
 
 
 class ClipRecipe(BaseModel):
@@ -38,6 +61,16 @@ class ClipRecipe(BaseModel):
     """Whether the still was animated without latents of its own drawing."""
     motion_fingerprint: str
     """Of the motion modules, which the model's fingerprint leaves out: it is that of stills."""
+    prompts: dict[int, str] | None = None
+    """Texts by frame, if the text changes along the clip."""
+    end: End = "open"
+    """Whether the last frame is given too: another still, or the first again."""
+    seamless: bool = False
+    """Whether a loop's last frame was left out."""
+    photographs: PhotographSettings = Field(default_factory=PhotographSettings)
+    ingredients: dict[str, JsonValue] = Field(default_factory=dict)
+    """Files that were put into the model, by their names."""
+    guide: GuideRecord | None = None
 
     @classmethod
     def from_record(cls, record: Provenance, source: Path) -> ClipRecipe:
@@ -58,15 +91,17 @@ def recorded_sampling(settings: Mapping[str, Any], source: Path) -> SamplingSett
 
 def clip_provenance(
     model: LoadedModel,
-    still: Still,
     recipe: ClipRecipe,
     *,
     prompt: str,
     seed: int,
-    still_name: str | None,
+    still: Picture,
+    last: Picture | None,
 ) -> Provenance:
     """The record of a clip, from which the same can be made again."""
-    identity = InputIdentity(role="still", sha256=fingerprint_pixels(still.image), name=still_name)
+    inputs = [_identity("still", still)]
+    if recipe.end == "still" and last is not None:
+        inputs.append(_identity(LAST_FRAME, last))
     return Provenance(
         kind="clip",
         method="animatediff" if is_plain_animatediff(recipe.control) else "animatezero",
@@ -75,8 +110,15 @@ def clip_provenance(
         seed=seed,
         model=ModelIdentity(name=model.name, fingerprint=model.pipeline.model_fingerprint),
         settings=recipe.model_dump(mode="json"),
-        inputs=(identity,),
-        still=_still_recipe(still),
+        inputs=tuple(inputs),
+        # A still that followed a guide cannot be drawn again without it.
+        still=_still_recipe(still.still) if recipe.guide is None else None,
+    )
+
+
+def _identity(role: str, picture: Picture) -> InputIdentity:
+    return InputIdentity(
+        role=role, sha256=fingerprint_pixels(picture.still.image), name=picture.name
     )
 
 

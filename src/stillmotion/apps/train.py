@@ -18,7 +18,7 @@ def miniature(
         str,
         typer.Option(
             metavar="NAME",
-            help="all, or one of judge, vae, clip, text-to-image, domains, motion.",
+            help="all, or one of judge, vae, clip, text-to-image, domains, motion, control.",
         ),
     ] = "all",
     recipe: Annotated[

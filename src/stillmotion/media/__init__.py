@@ -7,5 +7,8 @@ video.py           mp4 and webm
 animation.py       gif and webp
 picture_folder.py  a folder of PNG frames
 tensors.py         safetensors
+reading.py         frames of any clip that a user may bring
+cut_short.py       videos that were cut short
+control_maps.py    what a ControlNet is shown of each frame
 provenance.py      the record that every output carries
 """

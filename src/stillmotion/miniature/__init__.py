@@ -7,6 +7,7 @@ vae.py            stage "vae"
 clip.py           stage "clip": tokenizer, text and image towers
 text_to_image.py  stages "text-to-image" and "domains"
 motion.py         stage "motion"
+control.py        stage "control"
 judge.py          stage "judge": classifiers that read generated pictures
 stages.py         each stage from data to saved part
 train.py          runs stages, resumable

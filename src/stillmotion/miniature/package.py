@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel
 
 from stillmotion.errors import InputError, OutputError
@@ -27,6 +27,8 @@ _NETWORKS = {
     "text_encoder": CLIPTextModel,
     "clip": CLIPModel,
 }
+_OPTIONAL = {"controlnet": ControlNetModel}
+"""Packaged where it has been trained; a clip can be made without it."""
 _COPIED = ("tokenizer", "loras", "judge.safetensors")
 
 _MODEL_INDEX = {
@@ -77,7 +79,8 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
             f"{folder} lacks {', '.join(missing)}; train the stages that make them first"
         )
     with atomic_folder(target, overwrite=True) as temporary:
-        for name, kind in _NETWORKS.items():
+        optional = {n: kind for n, kind in _OPTIONAL.items() if (folder / n).exists()}
+        for name, kind in {**_NETWORKS, **optional}.items():
             network = kind.from_pretrained(folder / name)
             network.to(torch.float16).save_pretrained(temporary / name)
             _forget_path(temporary / name / "config.json")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from stillmotion.errors import InputError
 from stillmotion.training.loop import LoopSettings
 
-STAGES: tuple[str, ...] = ("vae", "clip", "text-to-image", "domains", "motion")
+STAGES: tuple[str, ...] = ("vae", "clip", "text-to-image", "domains", "motion", "control")
 """The stages in the order in which they need each other; "judge" stands apart."""
 
 
@@ -40,8 +40,8 @@ class Recipe:
     lora_rank: int = 8
     stills: int = 24_000
     """Pictures that the VAE, CLIP and the text-to-image stage learn from."""
-    domain_stills: int = 3_000
-    clips: int = 3_000
+    domain_stills: int = 8_000
+    clips: int = 8_000
     judge_stills: int = 16_000
     judge_clips: int = 5_000
     seed: int = 20261120
@@ -62,15 +62,16 @@ def _stage(seconds: float, batch: int, rate: float, **loop: float | bool) -> Sta
 
 
 def cpu_recipe() -> Recipe:
-    """64x64 pixels on two CPU cores: about two and a quarter hours in all."""
+    """64x64 pixels on two CPU cores: about four hours in all."""
     return Recipe(
         budgets={
             "judge": _stage(500, 64, 2e-3),
             "vae": _stage(1700, 8, 1.5e-3),
             "clip": _stage(280, 128, 1e-3),
             "text-to-image": _stage(2600, 32, 1e-3),
-            "domains": _stage(150, 24, 2.5e-3),
-            "motion": _stage(1400, 4, 1e-3),
+            "domains": _stage(600, 24, 2.5e-3),
+            "motion": _stage(4800, 4, 1e-3),
+            "control": _stage(700, 32, 1e-3),
         }
     )
 
@@ -91,6 +92,7 @@ def gpu_recipe() -> Recipe:
             "text-to-image": _stage(1200, 512, 1e-3),
             "domains": _stage(90, 256, 5e-4),
             "motion": _stage(1200, 48, 5e-4),
+            "control": _stage(300, 256, 5e-4),
         },
     )
 

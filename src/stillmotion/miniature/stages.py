@@ -19,6 +19,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from stillmotion.errors import InputError
 from stillmotion.miniature import data
 from stillmotion.miniature.clip import ClipStage, build_clip, kept_tokenizer, save_clip
+from stillmotion.miniature.control import (
+    EDGES_FILE,
+    ControlStage,
+    build_controlnet,
+    edge_maps,
+)
 from stillmotion.miniature.judge import (
     Judge,
     MotionJudge,
@@ -69,6 +75,7 @@ class Workshop:
             "text-to-image": self.text_to_image,
             "domains": self.domains,
             "motion": self.motion,
+            "control": self.control,
         }
         if stage not in runs:
             raise InputError(f"unknown stage '{stage}'; the stages are: {', '.join(runs)}")
@@ -139,6 +146,19 @@ class Workshop:
         self._train(stage, budget.loop)
         extract_motion(video, adapter).save_pretrained(self.folder / "motion_adapter")
 
+    def control(self) -> None:
+        """The ControlNet for edges, on plain stills."""
+        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
+        controlnet = self._built(lambda: build_controlnet(unet))
+        stills = self._still_latents(self.recipe.stills, PLAIN, "plain")
+        budget = self.recipe.budgets["control"]
+        stage = ControlStage(
+            budget.batch, stills, self._edges(), unet.to(self.device), controlnet,
+            self._conditioner(),
+        )  # fmt: skip
+        self._train(stage, budget.loop)
+        controlnet.save_pretrained(self.folder / "controlnet")
+
     def _domain(self, domain: str) -> None:
         unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
         unet.to(self.device)
@@ -191,7 +211,7 @@ class Workshop:
         return data.cached_stills(path, recipe.stills, recipe.seed, recipe.image_size)
 
     def _still_latents(self, count: int, fixed: Fixed, name: str) -> data.LatentSet:
-        seed = derive_seed(self.recipe.seed, "latents", name)
+        seed = self._latents_seed(name)
 
         def make() -> dict[str, Tensor]:
             vae = self._encoder()
@@ -204,6 +224,20 @@ class Workshop:
         kept = data.cached(path, count, make)
         scenes = [data.still_scene(seed, index, fixed)[0] for index in range(count)]
         return _latent_set(kept, scenes)
+
+    def _latents_seed(self, name: str) -> int:
+        return derive_seed(self.recipe.seed, "latents", name)
+
+    def _edges(self) -> Tensor:
+        """The edges `(n, h, w)` uint8 of the very stills that the latents "plain" are of."""
+        recipe = self.recipe
+
+        def make() -> dict[str, Tensor]:
+            seed = self._latents_seed("plain")
+            stills = data.render_stills(recipe.stills, seed, recipe.image_size, PLAIN)
+            return {"edges": edge_maps(stills.images)}
+
+        return data.cached(self.folder / EDGES_FILE, recipe.stills, make)["edges"]
 
     def _clip_latents(self) -> data.LatentSet:
         recipe = self.recipe

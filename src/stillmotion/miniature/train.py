@@ -1,7 +1,8 @@
 """Train stages of the miniature, with progress, interruptible and resumable.
 
 Needs only torch, diffusers, transformers, safetensors, numpy, Pillow and rich, so that it runs on
-any machine that has them: `python -m stillmotion.miniature.train --stage all`.
+any machine that has them: `python -m stillmotion.miniature.train --stage all`.  The last stage,
+"control", finds edges with OpenCV besides.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from stillmotion.errors import InputError, StillmotionError
+from stillmotion.media.control_maps import require_opencv
 from stillmotion.miniature.recipe import RECIPES, STAGES, Recipe
 from stillmotion.runtime.progress import Progress
 from stillmotion.runtime.system import choose_device
@@ -41,12 +43,16 @@ def train_stages(
         quiet: show nothing.
 
     Raises:
-        InputError: an unknown stage or device, or a stage whose predecessors are missing.
+        InputError: an unknown stage or device, a stage whose predecessors are missing, or
+            OpenCV, which the stage "control" needs, is not installed.
         KeyboardInterrupt: interrupted, after a checkpoint was written; SIGTERM counts as well.
     """
     # Not at the top: it takes seconds, which the mistakes that `main` can find need not wait for.
+    from stillmotion.miniature.control import EDGES_FILE
     from stillmotion.miniature.stages import Workshop
 
+    if "control" in stages and not (folder / EDGES_FILE).exists():
+        require_opencv()  # now, not after the hours of the stages before it
     place = choose_device(device)
     with termination_as_interrupt():
         for stage in stages:

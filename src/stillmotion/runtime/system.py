@@ -54,7 +54,7 @@ class SystemFacts:
 
 def system_facts(folder: Path = Path()) -> SystemFacts:
     """Gather the facts; the disk is the one that holds `folder` (an existing folder)."""
-    total, free = _memory()
+    total, free = host_memory()
     return SystemFacts(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -80,6 +80,23 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
+
+
+def host_memory() -> tuple[int | None, int | None]:
+    """Total and free memory in bytes, within the limit of the container if there is one.
+
+    None and None where the system does not tell.
+    """
+    if sys.platform != "linux":
+        return None, None
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    fields = {key: int(size) * 1024 for key, size in re.findall(r"(\w+):\s+(\d+) kB", text)}
+    total, free = fields["MemTotal"], fields["MemAvailable"]
+    limit = _number(Path("/sys/fs/cgroup/memory.max"))
+    used = _number(Path("/sys/fs/cgroup/memory.current"))
+    if limit is not None and used is not None and limit < total:
+        return limit, min(free, max(0, limit - used))
+    return total, free
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -115,20 +132,6 @@ def _cpu_threads() -> int:
     """Threads this process may use, which in a container can be fewer than the machine has."""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return usable or 1
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Total and free memory in bytes, within the limit of the container if there is one."""
-    if sys.platform != "linux":
-        return None, None
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    fields = {key: int(size) * 1024 for key, size in re.findall(r"(\w+):\s+(\d+) kB", text)}
-    total, free = fields["MemTotal"], fields["MemAvailable"]
-    limit = _number(Path("/sys/fs/cgroup/memory.max"))
-    used = _number(Path("/sys/fs/cgroup/memory.current"))
-    if limit is not None and used is not None and limit < total:
-        return limit, min(free, max(0, limit - used))
-    return total, free
 
 
 def _number(path: Path) -> int | None:

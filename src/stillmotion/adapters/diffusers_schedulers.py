@@ -1,0 +1,34 @@
+"""Everything this package knows about diffusers' schedulers beyond their common interface.
+
+Pinned by tests/adapters/test_diffusers_schedulers.py.  The facts:
+
+* DDIM keeps ᾱ of the end of sampling in `final_alpha_cumprod`; others take it to be 1.
+* Multistep schedulers and those in sigma scaling count their steps in `_step_index`, so a step
+  cannot be repeated; DDIM and DDPM know only the timestep that they are given.
+* Sigma scaling (Euler and its kin) shows in `init_noise_sigma`, which is 1 for all others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stillmotion.errors import ModelError
+
+
+def sampled_alpha_bars(scheduler: Any) -> Tensor:
+    """ᾱ at each timestep that is set and at the end of sampling: float64 (s+1), rising."""
+    bars = scheduler.alphas_cumprod.double()
+    end = torch.as_tensor(getattr(scheduler, "final_alpha_cumprod", 1.0), dtype=torch.float64)
+    return torch.cat([bars[scheduler.timesteps.long().cpu()], end.reshape(1)])
+
+
+def check_repeatable(scheduler: Any, purpose: str) -> None:
+    """Raises ModelError if steps of the scheduler depend on those before."""
+    if hasattr(scheduler, "step_index") or float(scheduler.init_noise_sigma) != 1:
+        raise ModelError(
+            f"{purpose} needs a scheduler without memory of earlier steps, such as DDIMScheduler; "
+            f"this model has {type(scheduler).__name__}."
+        )

@@ -1,0 +1,86 @@
+"""Pictures that go into a clip: loaded, and brought to a size that the model takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stillmotion.adapters.diffusers_sites import latent_multiple
+from stillmotion.animatezero.loading import LoadedModel
+from stillmotion.animatezero.photograph import PhotographSettings
+from stillmotion.animatezero.still import Still
+from stillmotion.apps.advice import Say
+from stillmotion.errors import InputError
+from stillmotion.media.fit import Fit, Size, choose_size, fit_picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A still for a clip."""
+
+    still: Still
+    name: str | None
+    """Of its file."""
+    fit: Fit | None = None
+    """How a photograph was brought to its size; None if it had one that the model takes."""
+
+
+def load_picture(path: Path, *, photograph: bool) -> Picture:
+    """A still or any other picture; as a photograph it has no latents.
+
+    Raises InputError if it cannot be read.
+    """
+    still = Still.load(path)
+    return Picture(still.without_latents() if photograph else still, path.name)
+
+
+def fitted(model: LoadedModel, picture: Picture, settings: PhotographSettings, say: Say) -> Picture:
+    """The picture as the model can take it; one that was drawn is so already."""
+    size = (picture.still.height, picture.still.width)
+    target = model_size(model, *size)
+    is_drawn = picture.still.settings is not None
+    if target == size or is_drawn:
+        return picture
+    say(
+        f"'{picture.name}' has {size[1]} x {size[0]} pixels; the model takes it as {target[1]} x "
+        f"{target[0]}, {'cut' if settings.fit == 'cover' else 'padded'} where the shapes differ"
+    )
+    return _fit(picture, target, settings)
+
+
+def model_size(model: LoadedModel, height: int, width: int) -> Size:
+    """The size that the model takes for a picture of another: see `choose_size`."""
+    own = (model.sampling.height, model.sampling.width)
+    assert own[0] is not None
+    assert own[1] is not None
+    multiple = model.pipeline.vae_scale_factor * latent_multiple(model.pipeline.unet)
+    return choose_size(height, width, multiple=multiple, area=own[0] * own[1])
+
+
+def fitted_to(first: Picture, last: Picture, settings: PhotographSettings) -> Picture:
+    """The last picture in the size of the first.
+
+    Raises InputError if it was drawn in another size, or if the padding of the two differs.
+    """
+    size = (first.still.height, first.still.width)
+    if (last.still.height, last.still.width) == size and first.fit is None:
+        return last
+    if last.still.latents is not None:
+        raise InputError(
+            f"'{last.name}' was drawn in {last.still.width} x {last.still.height} pixels, but the "
+            f"first frame has {size[1]} x {size[0]}; draw both in one size, or add --photograph."
+        )
+    fitted_last = _fit(last, size, settings)
+    padding = first.fit.padding if first.fit else (0, 0, 0, 0)
+    if fitted_last.fit is not None and fitted_last.fit.padding != padding:
+        raise InputError(
+            f"'{first.name}' and '{last.name}' have different shapes, so the same padding cannot "
+            "be cut off both; use --fit cover."
+        )
+    return fitted_last
+
+
+def _fit(picture: Picture, target: Size, settings: PhotographSettings) -> Picture:
+    image, fit = fit_picture(picture.still.image, target, settings.fit)
+    still = replace(picture.still, image=image, latents=None, settings=None, seed=None)
+    return Picture(still, picture.name, fit)

@@ -1,0 +1,50 @@
+"""A picture of the clip while it is made, written anew every few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from torch import Tensor
+
+from stillmotion.animatezero.loading import LoadedModel
+from stillmotion.animatezero.preview import LatentPreview, contact_sheet
+from stillmotion.animatezero.requests import OnPreview
+from stillmotion.errors import OutputError
+from stillmotion.runtime.files import atomic_path
+
+if TYPE_CHECKING:
+    from stillmotion.apps.jobs import AnimateRequest
+
+#: At most so many pictures of one clip.
+_NUM_PREVIEWS = 8
+
+
+def check_preview_path(path: Path | None) -> None:
+    """Raises OutputError unless the preview is to be a PNG."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise OutputError(f"'{path}' cannot hold a preview; use the ending .png.")
+
+
+def latent_preview(model: LoadedModel) -> LatentPreview:
+    """The model's map from latents to colours.  Raises ModelError if it has none."""
+    channels = model.pipeline.unet.config.in_channels
+    return LatentPreview.from_rows(model.folder.description.latent_rgb, channels)
+
+
+def preview_writer(model: LoadedModel, request: AnimateRequest) -> OnPreview:
+    """Writes all frames as they seem to become, side by side; an older picture is replaced."""
+    preview, path = latent_preview(model), request.preview
+    assert path is not None
+    steps = request.sampling.num_inference_steps
+    every = -(-steps // _NUM_PREVIEWS)
+
+    def write(index: int, clean: Tensor) -> None:
+        if (index + 1) % every and index + 1 != steps:
+            return
+        sheet = contact_sheet(preview.rgb(clean, model.pipeline.vae_scale_factor))
+        with atomic_path(path, overwrite=True) as temporary:
+            Image.fromarray(sheet).save(temporary, format="PNG")
+
+    return write
