@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,8 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
+# No test sees the models that a user has added.
+os.environ["STILLMOTION_HOME"] = tempfile.mkdtemp(prefix="stillmotion-tests-")
 
 # The same examples in every run, and no time limit for one: failures repeat, slow machines pass.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -34,7 +34,7 @@ from stillmotion.adapters.adapter import adapted
 from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
 from stillmotion.animatezero.pixels import from_pixels, to_pixels
-from stillmotion.animatezero.sampling import photograph_trajectory
+from stillmotion.animatezero.photograph import photograph_trajectory
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.diffusion.schedule import q_sample
@@ -275,10 +275,15 @@ def test_a_drawn_still_can_be_taken_as_a_photograph(pipe, still) -> None:
 # What does not fit
 
 
-@pytest.mark.parametrize("num_frames", [0, -1, MAX_FRAMES + 1, 2.0, True])
+@pytest.mark.parametrize("num_frames", [0, -1, 2.0, True])
 def test_impossible_frame_counts_are_refused(pipe, still, num_frames) -> None:
-    with pytest.raises(InputError, match=f"can make 1 to {MAX_FRAMES} frames"):
+    with pytest.raises(InputError, match="num_frames is .*; give a whole number from 1 up"):
         pipe.animate(still, seed=1, num_frames=num_frames)
+
+
+def test_a_window_without_positions_is_refused(pipe, still) -> None:
+    with pytest.raises(InputError, match=f"window_length of at most {MAX_FRAMES}"):
+        pipe.animate(still, seed=1, num_frames=MAX_FRAMES + 1)
 
 
 @pytest.mark.parametrize("size", [{"height": 10}, {"width": 2}, {"height": 7, "width": 8}])

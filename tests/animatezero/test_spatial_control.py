@@ -12,8 +12,8 @@ from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.animatezero.attention import global_attention
 from stillmotion.animatezero.spatial_control import (
     SharedKeysValues,
-    attend_to_first_row,
-    insert_first_frame,
+    attend_to_row,
+    insert_frame,
 )
 from stillmotion.errors import InputError
 
@@ -28,18 +28,18 @@ def call(unet, x: Tensor) -> Tensor:
         return unet(x, 500, embeds).sample
 
 
-def test_insert_first_frame_replaces_it_in_a_copy() -> None:
+def test_insert_frame_replaces_it_in_a_copy() -> None:
     latents, still = random(2, 4, 3, 2, 2), random(2, 4, 2, 2, seed=1)
     before = latents.clone()
-    inserted = insert_first_frame(latents, still)
+    inserted = insert_frame(latents, still)
     assert torch.equal(inserted[:, :, 0], still)
     assert torch.equal(inserted[:, :, 1:], latents[:, :, 1:])
     assert torch.equal(latents, before)
 
 
-def test_attend_to_first_row_equals_repeated_keys() -> None:
+def test_attend_to_row_equals_repeated_keys() -> None:
     q, k, v = random(2, 3, 4, 5, 6), random(2, 4, 5, 6, seed=1), random(2, 4, 5, 6, seed=2)
-    shared = attend_to_first_row(q, k, v)
+    shared = attend_to_row(q, k, v)
     for row in range(3):
         assert (shared[:, row] - global_attention(q[:, row], k, v)).abs().max() < 1e-6
 

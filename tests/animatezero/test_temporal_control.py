@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from stillmotion.adapters.adapter import adapted
 from stillmotion.adapters.diffusers_sites import ProjectedAttention, TemporalSite
 from stillmotion.animatezero.attention import global_attention, project
 from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.animatezero.temporal_adapter import WindowAttention
 from stillmotion.animatezero.temporal_control import (
     Pool,
-    WindowAttention,
     corrected_window_attention,
     decomposed_pool,
     src_index,
@@ -55,10 +56,11 @@ class Table(nn.Module):
 
 def attend(settings: AnimateZeroSettings, layer: Layer, z: Tensor, p: Tensor) -> Tensor:
     """Output (n f c) of the adapter's attention for tokens z (n f c) and a table p (rows c)."""
-    adapter = WindowAttention(settings)
+    settings = replace(settings, window_length=z.shape[1])  # the paper's: as long as the clip
+    adapter = WindowAttention(settings, z.shape[1])
     compute = {"corrected": adapter._corrected, "uncorrected": adapter._uncorrected}
     site = TemporalSite(nn.Identity(), Table(p))
-    return compute[settings.window](site, ProjectedAttention(layer), z + p[: z.shape[1]])
+    return compute[settings.window](site, ProjectedAttention(layer), z)
 
 
 def literal(
@@ -246,13 +248,13 @@ def test_golden(f: int, heads: int, dtype: torch.dtype, golden: Path) -> None:
 
 def test_sites_are_both_attentions_of_the_chosen_blocks() -> None:
     unet = tiny_unet()
-    down = WindowAttention(AnimateZeroSettings()).sites(unet)
+    down = WindowAttention(AnimateZeroSettings(), 4).sites(unet)
     assert len(down) == 4
     assert all(name.startswith("down_blocks.") for name in down)
     assert {name.rpartition(".")[2] for name in down} == {"attn1", "attn2"}
     everywhere = AnimateZeroSettings(window_blocks=("down", "mid", "up"))
-    assert len(WindowAttention(everywhere).sites(unet)) == 4 + 2 + 8
-    assert WindowAttention(AnimateZeroSettings(window="off")).sites(unet) == ()
+    assert len(WindowAttention(everywhere, 4).sites(unet)) == 4 + 2 + 8
+    assert WindowAttention(AnimateZeroSettings(window="off"), 4).sites(unet) == ()
 
 
 def test_lora_on_the_projections_is_followed() -> None:
@@ -265,8 +267,8 @@ def test_lora_on_the_projections_is_followed() -> None:
     for index, (name, parameter) in enumerate(unet.named_parameters()):
         if "lora" in name:
             parameter.data = random(*parameter.shape, seed=index).float()
-    name, *_ = WindowAttention(AnimateZeroSettings()).sites(unet)
-    with torch.no_grad(), adapted(unet, [WindowAttention(AnimateZeroSettings())]):
+    name, *_ = WindowAttention(AnimateZeroSettings(), 4).sites(unet)
+    with torch.no_grad(), adapted(unet, [WindowAttention(AnimateZeroSettings(), 4)]):
         attention = unet.get_submodule(name)
         unmerged = attention(x)
         for module in attention.modules():

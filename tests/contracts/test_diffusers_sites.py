@@ -120,7 +120,7 @@ def test_temporal_layers_see_locations_in_the_batch_and_positions_added(
         assert received.shape == (2 * 16, 3, 8)
         assert kwargs.get("encoder_hidden_states") is None
         site = sites[f"down_blocks.0.motion_modules.0.transformer_blocks.0.{attention}"]
-        assert torch.equal(received, seen[norm][1] + site.positions(received))
+        assert torch.equal(received, seen[norm][1] + site.positions(received, 3))
 
 
 def test_positions_follow_the_module_to_another_dtype() -> None:
@@ -128,7 +128,7 @@ def test_positions_follow_the_module_to_another_dtype() -> None:
     site = next(iter(temporal_attentions(unet, ("down",)).values()))
     unet.to(torch.bfloat16)
     assert site.pos_embed.pe.dtype == torch.bfloat16
-    assert site.positions(torch.zeros(1, 3, 8)).dtype == torch.float32
+    assert site.positions(torch.zeros(1, 3, 8), 3).dtype == torch.float32
 
 
 def test_a_processor_is_found_in_the_instance_before_the_class(unet: UNetMotionModel) -> None:

@@ -32,9 +32,10 @@ PARTS = (
     "clip",
     "unet",
     "motion_adapter",
+    "controlnet",
 )
 LOOKS = ("pixel-art", "neon", "sketch", "watercolour")
-STAGES = ("vae", "clip", "text-to-image", "motion", "judge-stills", "judge-motion")
+STAGES = ("vae", "clip", "text-to-image", "motion", "control", "judge-stills", "judge-motion")
 
 
 def nothing(progress: float, values: dict[str, float]) -> None:
@@ -140,6 +141,7 @@ def test_interrupted_stages_end_with_the_same_weights(
     # Half of the judge's budget is one step: it is interrupted, and finished.
     assert interruptions == {
         "judge": 2, "vae": 1, "clip": 1, "text-to-image": 1, "domains": 4, "motion": 1,
+        "control": 1,
     }  # fmt: skip
     assert_equal(tmp_path, trained)
 
@@ -172,6 +174,7 @@ def test_finished_stages_are_not_trained_again(
         ("text-to-image", "text_encoder", "clip"),
         ("domains", "unet", "text-to-image"),
         ("motion", "unet", "text-to-image"),
+        ("control", "unet", "text-to-image"),
     ],
 )
 def test_stages_out_of_order_are_told(

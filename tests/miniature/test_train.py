@@ -53,7 +53,9 @@ def test_mistakes_are_told() -> None:
 
 
 def test_stages_are_selected() -> None:
-    assert selected_stages("all") == ("judge", "vae", "clip", "text-to-image", "domains", "motion")
+    assert selected_stages("all") == (
+        "judge", "vae", "clip", "text-to-image", "domains", "motion", "control",
+    )  # fmt: skip
     assert selected_stages("vae") == ("vae",)
 
 
