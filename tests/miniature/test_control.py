@@ -138,7 +138,7 @@ def test_it_learns_to_use_the_edges(trained: Path) -> None:
     """Stills told apart by their edges alone: right edges must serve, wrong ones mislead."""
     stage = control_stage(trained)
     optimiser = torch.optim.AdamW(stage.parameters(), lr=2e-3)
-    for step in range(150):
+    for step in range(300):
         optimiser.zero_grad()
         stage.loss(generator(step), 0.0)["loss"].backward()
         optimiser.step()

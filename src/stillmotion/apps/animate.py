@@ -232,12 +232,11 @@ def animate(
     from stillmotion.apps import jobs
     from stillmotion.apps.outputs import check_clip_outputs
     from stillmotion.apps.previews import check_preview_path
-    from stillmotion.apps.recall import Wish, prepare
-    from stillmotion.media.clips import check_clip_path
+    from stillmotion.apps.recall import prepare
+    from stillmotion.apps.wishes import Wish
     from stillmotion.runtime.progress import Progress
 
-    is_folder = check_clip_path(output).is_folder
-    check_clip_outputs(output, count, is_folder=is_folder, overwrite=force)
+    check_clip_outputs(output, count, overwrite=force)
     check_preview_path(preview)
     wish = Wish(
         still=still, last_frame=last_frame, loop=loop, seamless=seamless,

@@ -20,7 +20,6 @@ from stillmotion.apps.pictures import Picture, load_picture, model_size
 from stillmotion.apps.records import GuideRecord
 from stillmotion.errors import InputError
 from stillmotion.media import control_maps
-from stillmotion.media.clips import check_clip_path
 from stillmotion.media.fit import fit_picture
 from stillmotion.media.provenance import fingerprint_pixels
 from stillmotion.media.reading import read_frames
@@ -169,8 +168,7 @@ def _check_outputs(wish: EditWish) -> None:
             f"--count is {wish.count}, but '{wish.output}' is one clip; several first frames are "
             "drawn with -o NAME.png."
         )
-    is_folder = check_clip_path(wish.output).is_folder
-    check_clip_outputs(wish.output, 1, is_folder=is_folder, overwrite=wish.overwrite)
+    check_clip_outputs(wish.output, 1, overwrite=wish.overwrite)
 
 
 def _maps(source: SourceWish, model: LoadedModel, say: Say) -> _Maps:

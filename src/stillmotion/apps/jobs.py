@@ -21,7 +21,7 @@ from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.pipeline import AnimateZeroOutput
 from stillmotion.animatezero.prompt import PromptTrack
-from stillmotion.animatezero.requests import Clip, Run, Setup, seeded
+from stillmotion.animatezero.requests import Clip, OnPreview, Run, Setup, seeded
 from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings, TimeTravel
 from stillmotion.animatezero.still import Still, latents_path
 from stillmotion.apps.advice import Say, tell_about_prompt
@@ -209,7 +209,7 @@ def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> 
             control=request.control,
             last_frame=request.last.still if request.last else None,
             progress=progress,
-            on_preview=preview_writer(model, request) if request.preview else None,
+            on_preview=_preview(model, request),
             **vars(setup),
         )
         made = _kept_latents(clips, paths, request)
@@ -285,6 +285,12 @@ def _memory_plan(model: LoadedModel, request: AnimateRequest) -> MemoryPlan:
     )
     device = model.pipeline.device
     return choose_plan(model.pipeline, request.memory, size, device=device, control=request.control)
+
+
+def _preview(model: LoadedModel, request: AnimateRequest) -> OnPreview | None:
+    if request.preview is None:
+        return None
+    return preview_writer(model, request.preview, request.sampling.num_inference_steps)
 
 
 def _kept_latents(

@@ -27,8 +27,11 @@ def check_still_output(output: Path, count: int, *, overwrite: bool) -> None:
         _check_files((path, latents, _side_car(path)), overwrite=overwrite)
 
 
-def check_clip_outputs(output: Path, count: int, *, is_folder: bool, overwrite: bool) -> None:
+def check_clip_outputs(output: Path, count: int, *, overwrite: bool) -> None:
     """Raises OutputError if clips cannot be written to `output`, or their side-cars beside it."""
+    from stillmotion.media.clips import check_clip_path  # heavy: only where it is needed
+
+    is_folder = check_clip_path(output).is_folder
     for path in numbered_paths(output, count):
         _check_clip_output(path, is_folder=is_folder, overwrite=overwrite)
 

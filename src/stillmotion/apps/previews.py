@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from torch import Tensor
@@ -13,9 +12,6 @@ from stillmotion.animatezero.preview import LatentPreview, contact_sheet
 from stillmotion.animatezero.requests import OnPreview
 from stillmotion.errors import OutputError
 from stillmotion.runtime.files import atomic_path
-
-if TYPE_CHECKING:
-    from stillmotion.apps.jobs import AnimateRequest
 
 #: At most so many pictures of one clip.
 _NUM_PREVIEWS = 8
@@ -33,11 +29,12 @@ def latent_preview(model: LoadedModel) -> LatentPreview:
     return LatentPreview.from_rows(model.folder.description.latent_rgb, channels)
 
 
-def preview_writer(model: LoadedModel, request: AnimateRequest) -> OnPreview:
-    """Writes all frames as they seem to become, side by side; an older picture is replaced."""
-    preview, path = latent_preview(model), request.preview
-    assert path is not None
-    steps = request.sampling.num_inference_steps
+def preview_writer(model: LoadedModel, path: Path, steps: int) -> OnPreview:
+    """Writes all frames as they seem to become, side by side; an older picture is replaced.
+
+    `steps` is the number of sampling steps.
+    """
+    preview = latent_preview(model)
     every = -(-steps // _NUM_PREVIEWS)
 
     def write(index: int, clean: Tensor) -> None:

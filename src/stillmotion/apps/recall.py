@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.animatezero.loading import LoadedModel, load_model, split_reference
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import (
-    FIG6_ROWS,
     AnimateZeroSettings,
     SamplingSettings,
-    TimeTravel,
 )
 from stillmotion.animatezero.still import Still
 from stillmotion.apps.advice import Say
@@ -30,6 +27,7 @@ from stillmotion.apps.records import (
     motion_fingerprint,
     recorded_sampling,
 )
+from stillmotion.apps.wishes import Wish, chosen_control, chosen_photographs, text_along
 from stillmotion.errors import InputError, ModelError
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import (
@@ -40,41 +38,6 @@ from stillmotion.media.provenance import (
 )
 from stillmotion.models.registry import MINIATURE
 from stillmotion.runtime.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What the user said; `None` (also inside the dictionaries) is what was left open."""
-
-    still: Path | None
-    last_frame: Path | None
-    loop: bool
-    seamless: bool
-    prompt: str | None
-    towards: str | None
-    prompt_at: tuple[str, ...]
-    source: Path | None
-    photograph: bool
-    photographs: dict[str, Any]
-    seed: int | None
-    count: int
-    model: str | None
-    look: str | None
-    ingredients: Ingredients
-    num_frames: int | None
-    sampling: dict[str, Any]
-    row: str | None
-    control: dict[str, Any]
-    time_travel: dict[str, Any]
-    fps: float | None
-    scale: int | None
-    output: Path
-    overwrite: bool
-    device: str
-    download: bool
-    memory: str
-    preview: Path | None
-    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -99,11 +62,12 @@ def prepare(wish: Wish, say: Say) -> tuple[LoadedModel, AnimateRequest]:
         ModelError: the model is not here.
     """
     recording = _read_recording(wish.source) if wish.source is not None else None
+    kept = recording.recipe if recording is not None else None
     photograph = wish.photograph or (recording is not None and recording.recipe.photograph)
     given = load_picture(wish.still, photograph=photograph) if wish.still is not None else None
     if given is None and (recording is None or recording.provenance.still is None):
         raise InputError(_what_is_missing(recording))
-    control, photographs = _control(wish, recording), _photographs(wish, recording)
+    control, photographs = chosen_control(wish, kept), chosen_photographs(wish, kept)
     model = _load(wish, recording, given.still if given is not None else None)
     if given is None:
         assert recording is not None
@@ -275,7 +239,7 @@ def _request(
     return AnimateRequest(
         first=first,
         last=last,
-        prompt=_prompt(wish, model, first.still, recording, num_frames),
+        prompt=_prompt(wish, model, ends, recording, num_frames),
         seed=chosen_seed(wish.seed if wish.seed is not None else seed),
         count=wish.count,
         num_frames=num_frames,
@@ -295,33 +259,23 @@ def _request(
 def _prompt(
     wish: Wish,
     model: LoadedModel,
-    still: Still,
+    ends: tuple[Picture, Picture | None],
     recording: Recording | None,
     num_frames: int,
 ) -> str | PromptTrack:
-    """What was said, else what was recorded, else the still's own; in the words of the look."""
+    """What was said, else what was recorded, else the stills' own; in the words of the look."""
+    first, last = ends
     said = wish.prompt, wish.towards, wish.prompt_at
     if recording is not None and not any(said) and recording.recipe.prompts is not None:
         return PromptTrack(recording.recipe.prompts)
-    recorded = recording.provenance.prompt if recording is not None else still.prompt
-    base = model.styled(wish.prompt if wish.prompt is not None else recorded)
-    if wish.towards is not None and wish.prompt_at:
-        raise InputError("--towards and --prompt-at say different things; give one of them.")
-    if wish.towards is not None:
-        return PromptTrack.towards(base, model.styled(wish.towards), num_frames)
-    if wish.prompt_at:
-        texts = dict(_prompt_at(text) for text in wish.prompt_at)
-        styled = {frame: model.styled(text) for frame, text in texts.items()}
-        return PromptTrack({0: base, **styled})
-    return base
-
-
-def _prompt_at(text: str) -> tuple[int, str]:
-    """`15:a cat` -> 15 and "a cat"; InputError for anything else."""
-    frame, colon, words = text.partition(":")
-    if not colon or not frame.strip().isdecimal() or not words.strip():
-        raise InputError(f"--prompt-at is '{text}'; give FRAME:TEXT, for instance 15:\"a cat\".")
-    return int(frame), words.strip().strip('"')
+    recorded = recording.provenance.prompt if recording is not None else first.still.prompt
+    base = wish.prompt if wish.prompt is not None else recorded
+    target = wish.towards
+    own_words = wish.prompt is None and not wish.prompt_at
+    if target is None and last is not None and own_words:
+        # Frames near the last still are drawn to it by its own words, as the first ones are.
+        target = last.still.prompt or None
+    return text_along(model.styled, base, target, wish.prompt_at, num_frames)
 
 
 def _first(*values: Any) -> Any:
@@ -339,46 +293,6 @@ def _sampling(
         base = kept.sampling
     size = {"height": still.height, "width": still.width}
     return with_changes(base, **size, **wish.sampling)
-
-
-def _control(wish: Wish, recording: Recording | None) -> AnimateZeroSettings:
-    """The row of Fig. 6 if one is named, else the recorded settings; then single changes."""
-    if wish.row is None:
-        base = recording.recipe.control if recording is not None else AnimateZeroSettings()
-    elif wish.row in FIG6_ROWS:
-        base = FIG6_ROWS[wish.row]
-    else:
-        raise InputError(f"the row '{wish.row}' is not in Fig. 6; it has: {', '.join(FIG6_ROWS)}")
-    if any(value is not None for value in wish.time_travel.values()):
-        base = replace(base, time_travel=_time_travel(wish.time_travel, base.time_travel))
-    return with_changes(base, **wish.control)
-
-
-def _time_travel(said: dict[str, Any], recorded: TimeTravel | None) -> TimeTravel | None:
-    """None if it was switched off by 0 repeats."""
-    if said["repeats"] == 0:
-        return None
-    changes = {"repeats": said["repeats"]}
-    if said["window"] is not None:
-        changes |= dict(zip(("start", "stop"), _steps(said["window"]), strict=True))
-    return with_changes(recorded or TimeTravel(), **changes)
-
-
-def _steps(window: str) -> tuple[int | float, int | float]:
-    """`10:20` or `0.4:0.8` -> the two numbers; InputError for anything else."""
-    try:
-        start, stop = (float(part) if "." in part else int(part) for part in window.split(":"))
-    except ValueError as error:
-        raise InputError(
-            f"--time-travel-window is '{window}'; give A:B, two steps such as 10:20 or two shares "
-            "such as 0.4:0.8."
-        ) from error
-    return start, stop
-
-
-def _photographs(wish: Wish, recording: Recording | None) -> PhotographSettings:
-    base = recording.recipe.photographs if recording is not None else PhotographSettings()
-    return with_changes(base, **wish.photographs)
 
 
 def _still_again(model: LoadedModel, wish: Wish, recording: Recording) -> Still:
