@@ -189,6 +189,14 @@ def test_guidance_does_not_enter() -> None:
 
 
 @torch.no_grad()
+def test_a_denoiser_of_a_whole_clip_is_refused() -> None:
+    denoiser = make_denoiser(tiny_scheduler())
+    rows = replace(denoiser, prompt_embeds=denoiser.prompt_embeds.repeat(3, 1, 1))
+    with pytest.raises(AssertionError):
+        invert(rows, clean_latent())
+
+
+@torch.no_grad()
 def test_the_motion_modules_have_no_part_and_are_put_back() -> None:
     still = tiny_unet()
     changed = tiny_unet()

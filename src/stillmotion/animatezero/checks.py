@@ -12,6 +12,7 @@ from typing import Any
 
 from stillmotion.adapters.diffusers_schedulers import check_repeatable
 from stillmotion.adapters.diffusers_sites import check_unextended, latent_multiple, max_frames
+from stillmotion.animatezero.pacing import dense_count
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Clip, Run, Setup
 from stillmotion.animatezero.settings import (
@@ -77,7 +78,14 @@ def check_run(pipe: Any, clips: Sequence[Clip], run: Run) -> SamplingSettings:
     """The sampling settings of a run, completed; InputError or ModelError if something is amiss."""
     check_extensions(pipe, run.setup)
     two_ends = any(clip.last is not None for clip in clips)
-    check_num_frames(run.num_frames, pipe.unet, run.control, two_ends=two_ends)
+    dense = two_ends and run.control.even_pace
+    num_frames = dense_count(run.num_frames) if dense else run.num_frames
+    check_num_frames(num_frames, pipe.unet, run.control, two_ends=two_ends)
+    if dense and (run.setup.guide is not None or any(clip.noise is not None for clip in clips)):
+        raise InputError(
+            "even_pace chooses among more frames than a guide or given latents are for; leave it "
+            "off with these."
+        )
     given = [still for clip in clips for still in (clip.still, clip.last) if still is not None]
     check_same_size(given)
     sampling = completed(run.sampling, pipe, given[0] if given else None)

@@ -34,6 +34,7 @@ from stillmotion.models.description import Look, StillTrajectory
 from stillmotion.models.motion_files import MotionVersion, version_of
 from stillmotion.models.registry import ModelFolder, resolve_model
 from stillmotion.models.sources import hub_folder
+from stillmotion.runtime.memory import is_out_of_memory
 from stillmotion.runtime.system import choose_device
 
 PLAIN = "plain"
@@ -259,16 +260,12 @@ def _explained(name: str) -> Iterator[None]:
     except StillmotionError:
         raise
     except _LOADING_ERRORS as error:
-        if _is_lack_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise ModelError(
             f"the model '{name}' cannot be loaded, a part of it is missing, damaged or of another "
             f"kind: {_first_sentence(error)}"
         ) from error
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _first_sentence(error: Exception) -> str:

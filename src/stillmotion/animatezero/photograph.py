@@ -175,6 +175,7 @@ class _KeptVariance:
 def _predict_noise(denoiser: Denoiser, z: Tensor, timestep: Tensor, alpha_bar_t: Tensor) -> Tensor:
     """ε as the image model sees it, unguided, in `z` (1 c h w) whose variance is kept."""
     halves = 1 + int(denoiser.uses_guidance)
+    assert len(denoiser.prompt_embeds) == halves  # one row, that of the picture
     unguided = replace(
         denoiser,
         scheduler=_KeptVariance(),

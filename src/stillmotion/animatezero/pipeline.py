@@ -169,7 +169,7 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         stills = [still] if isinstance(still, Still) else list(still)
         if not stills:
             raise InputError("There is no still to animate; give at least one.")
-        clips = clips_of(stills, prompt, seed, extras.get("last_frame"))
+        clips = clips_of(stills, prompt, seed, extras.get("last_frame"), num_frames)
         own = sampling or stills[0].settings or SamplingSettings()
         run = Run.of(num_frames, own, control, extras)
         return joined(list(self._make(clips, run, extras.get("progress"))))
@@ -191,7 +191,7 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         What is the same for all is computed once: the embeddings of the texts, and the inversion
         of a photograph.
         """
-        clips = clips_of([still] * len(seeds), prompt, seeds, extras.get("last_frame"))
+        clips = clips_of([still] * len(seeds), prompt, seeds, extras.get("last_frame"), num_frames)
         run = Run.of(num_frames, sampling or still.settings or SamplingSettings(), control, extras)
         yield from self._make(clips, run, extras.get("progress"))
 

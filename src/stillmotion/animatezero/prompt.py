@@ -50,6 +50,10 @@ class PromptTrack:
                 f"{num_frames - 1}."
             )
 
+    def stretched(self, factor: int) -> PromptTrack:
+        """The same for a clip with `factor` times more steps."""
+        return PromptTrack({frame * factor: text for frame, text in self.texts.items()})
+
     def blend(self, embeds: Mapping[str, Tensor], num_frames: int) -> Tensor:
         """Embeddings of all frames (f n d) from those of the texts (n d each)."""
         frames = list(self.texts)

@@ -167,22 +167,31 @@ def clips_of(
     prompt: Prompt | Sequence[Prompt] | None,
     seed: int | Sequence[int],
     last: Still | None,
+    num_frames: int,
 ) -> list[Clip]:
     """One clip for each still; one prompt or seed serves all, a list has one for each.
 
-    Raises InputError if a list has another length, or a seed is none.
+    Without a prompt the still's own counts; if the last frame has another, from one to the other,
+    since frames near an end are drawn to it by its words too.  Raises InputError if a list has
+    another length, or a seed is none.
     """
     prompts = spread("prompt", prompt, len(stills))
     seeds = spread("seed", seed, len(stills))
     return [
         Clip(
-            prompt=own.prompt if words is None else words,
+            prompt=_own_words(own, last, num_frames) if words is None else words,
             generator=seeded(number),
             still=own,
             last=last,
         )
         for own, words, number in zip(stills, prompts, seeds, strict=True)
     ]
+
+
+def _own_words(still: Still, last: Still | None, num_frames: int) -> Prompt:
+    if last is None or last.prompt in ("", still.prompt):
+        return still.prompt
+    return PromptTrack.towards(still.prompt, last.prompt, num_frames)
 
 
 def clips_from_call(

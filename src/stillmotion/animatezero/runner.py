@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from stillmotion.animatezero.checks import drawing_identity, size_of
 from stillmotion.animatezero.decoding import decode
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.guide import FrameControl
+from stillmotion.animatezero.pacing import DENSITY, dense_count, even_frames
 from stillmotion.animatezero.photograph import photograph_latents
 from stillmotion.animatezero.pixels import from_pixels
 from stillmotion.animatezero.preview import predicted_clean
+from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Clip, Prompt, Run, Setup, Ticker
 from stillmotion.animatezero.sampling import (
     Hooks,
@@ -50,7 +52,20 @@ class Runner:
         return self._draw(prompt, self._noise(generator), generator)
 
     def animate(self, clip: Clip, run: Run) -> tuple[Tensor, NDArray[np.uint8] | None]:
-        """Latents (1 c f h w) and frames uint8 (f h w 3) of one clip; no frames if not decoded.
+        """Latents (1 c f h w) and frames uint8 (f h w 3) of one clip; no frames if not decoded."""
+        if not run.control.even_pace or clip.last is None:
+            return self._animate(clip, run)
+        # The pace is that of the pixels, so they are decoded in any case.
+        dense = replace(run, num_frames=dense_count(run.num_frames), decode=True)
+        if isinstance(clip.prompt, PromptTrack):
+            clip = replace(clip, prompt=clip.prompt.stretched(DENSITY))
+        z_0, frames = self._animate(clip, dense)
+        assert frames is not None
+        kept = even_frames(frames, run.num_frames)
+        return z_0[:, :, kept], frames[kept] if run.decode else None
+
+    def _animate(self, clip: Clip, run: Run) -> tuple[Tensor, NDArray[np.uint8] | None]:
+        """All frames that are made.
 
         `clip.generator` gives the noise of the still, whether drawn here or not, then that of the
         frames; a seed thus means the same however the clip is asked for.

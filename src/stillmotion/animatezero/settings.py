@@ -137,6 +137,9 @@ class AnimateZeroSettings:
     """From 0, calm, over 1, what the model does by itself, to 2, lively.  Below 1 the frames start
     from noise that is partly the same; above 1 the motion modules take them to be farther apart
     in time (docs/decisions/0005)."""
+    even_pace: bool = False
+    """With a last frame: make the frames twice as densely, and keep those between which about the
+    same amount changes (`pacing.py`).  Takes twice as long."""
     drift_correction: bool = True
     """Keep the clip from jumping at frame 2 and its colours from fading (`drift.py`); an addition
     to the paper's method, which needs inserted latents."""
@@ -194,6 +197,7 @@ class AnimateZeroSettings:
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "insert_latents": (False, True),
     "drift_correction": (False, True),
+    "even_pace": (False, True),
     "share_keys_values": (False, True),
     "kv_source": get_args(KeyValueSource),
     "window": get_args(WindowKind),

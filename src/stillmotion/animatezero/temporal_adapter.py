@@ -89,12 +89,12 @@ class WindowAttention(Adapter):
         )
         last = self._settings.query_position == "last"
         q = layer.split(project(z, p[-1] if last else p, layer.to_q))
-        src = src_index(num_frames, length, z.device)
+        src = src_index(num_frames, length)
         from_start = sliding_attention(q, keys, values, src)
         if self._ends is None:
             return layer.output(from_start)
         q = layer.split(project(z, p[0], layer.to_q))
-        from_end = sliding_attention(q, keys, values, end_index(num_frames, length, z.device))
+        from_end = sliding_attention(q, keys, values, end_index(num_frames, length))
         return layer.output(self._ends.mix(from_start, from_end, (-1, 1)))
 
     def _global(self, site: TemporalSite, layer: ProjectedAttention, z: Tensor) -> Tensor:

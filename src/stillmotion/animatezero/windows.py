@@ -46,7 +46,8 @@ def sliding_attention(q: Tensor, keys: Pool, values: Pool, src: Tensor) -> Tenso
     """`corrected_window_attention` for `src` (f l) of any f, computed in blocks of l rows.
 
     A block needs only the tokens that its windows reach, fewer than 2 l, so that cost is linear
-    in f.  Shapes as there.
+    in f.  `src` lies on the host, where its values can be read without waiting for a device.
+    Shapes as there.
     """
     blocks: list[Tensor] = []
     for start in range(0, len(src), src.shape[1]):
@@ -57,7 +58,7 @@ def sliding_attention(q: Tensor, keys: Pool, values: Pool, src: Tensor) -> Tenso
                 q[..., start : start + len(rows), :],
                 Pool(keys.token[..., low:high, :], keys.position),
                 Pool(values.token[..., low:high, :], values.position),
-                rows - low,
+                (rows - low).to(q.device),
             )
         )
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)

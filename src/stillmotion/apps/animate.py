@@ -12,6 +12,7 @@ from stillmotion.apps.animate_options import (
     ClipOutput,
     Count,
     DriftCorrection,
+    EvenPace,
     FirstFrame,
     FitOption,
     Fps,
@@ -101,6 +102,7 @@ def animate(
     last_frame: LastFrame = None,
     loop: Loop = False,
     seamless: Seamless = False,
+    even_pace: EvenPace = None,
     towards: Towards = None,
     prompt_at: PromptAt = None,
     motion_strength: MotionStrength = None,
@@ -220,14 +222,14 @@ def animate(
     """Animate a still; the first frame of the clip is the still, exactly.
 
     A still that was drawn here is animated by means of the latents of its drawing, by the model
-    and in the look that drew it.  Any other picture is animated as a photograph.
+    and in the look that drew it.  Any other picture, of any size, is animated as a photograph.
 
     Every clip carries the record of how it was made, in the file and in NAME.json beside it;
     `stillmotion animate --from CLIP -o NAME` makes it again.
     """
     from stillmotion.apps.console import Notes, show
 
-    _check_inputs(still, source, last_frame)
+    _check_inputs(still, source, last_frame, is_loop=loop or seamless)
 
     from stillmotion.apps import jobs
     from stillmotion.apps.outputs import check_clip_outputs
@@ -237,7 +239,7 @@ def animate(
     from stillmotion.runtime.progress import Progress
 
     check_clip_outputs(output, count, overwrite=force)
-    check_preview_path(preview)
+    check_preview_path(preview, overwrite=force)
     wish = Wish(
         still=still, last_frame=last_frame, loop=loop, seamless=seamless,
         prompt=prompt, towards=towards, prompt_at=tuple(prompt_at or ()),
@@ -261,6 +263,7 @@ def animate(
             "query_position": query_position,
             "frame_norm": frame_norm,
             "window_length": window_length,
+            "even_pace": on_or_off("even-pace", even_pace),
             "drift_correction": on_or_off("drift-correction", drift_correction),
             "motion_strength": motion_strength,
         },
@@ -278,10 +281,16 @@ def animate(
     show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
 
 
-def _check_inputs(still: Path | None, source: Path | None, last_frame: Path | None) -> None:
+def _check_inputs(
+    still: Path | None, source: Path | None, last_frame: Path | None, *, is_loop: bool
+) -> None:
     """Raises InputError for files that are not there, before anything large is loaded."""
     from stillmotion.errors import InputError
 
+    if last_frame is not None and is_loop:
+        raise InputError(
+            "--last-frame ends the clip otherwise than --loop and --seamless; give one of them."
+        )
     if still is None and source is None:
         raise InputError("there is nothing to animate: give a still, or a clip with --from CLIP.")
     for path in (still, source, last_frame):

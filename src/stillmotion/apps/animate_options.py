@@ -37,8 +37,7 @@ Frames = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Number of frames; any, since a window slides along clips longer than the model's "
-        "own.",
+        help="Number of frames.  There is no limit: along a long clip a window slides.",
         show_default="the model's own, often 16",
     ),
 ]
@@ -54,7 +53,7 @@ LastFrame = Annotated[
     typer.Option(
         "--last-frame",
         metavar="STILL",
-        help="End with this still, exactly; the clip leads from the first to it.",
+        help="End with this still or picture, exactly; the clip leads from the first to it.",
         show_default=False,
         rich_help_panel=ENDS,
     ),
@@ -73,8 +72,19 @@ Seamless = Annotated[
     typer.Option(
         "--seamless",
         metavar=FLAG,
-        help="A loop without its last frame, which is the first again: players that repeat the "
-        "clip show no pause.",
+        help="A loop without its last frame, which is the first again: one frame fewer, and "
+        "players that repeat the clip show no pause.",
+        rich_help_panel=ENDS,
+    ),
+]
+EvenPace = Annotated[
+    str | None,
+    typer.Option(
+        "--even-pace",
+        metavar=SWITCH,
+        help="With a last frame: make twice as many frames and keep those between which about "
+        "the same amount changes; takes twice as long.",
+        show_default="on with --last-frame, off with --loop",
         rich_help_panel=ENDS,
     ),
 ]
@@ -82,8 +92,9 @@ Towards = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="From the prompt at the first frame to this text at the last.",
-        show_default=False,
+        help="Let the text change along the clip, from the prompt at the first frame to this one "
+        "at the last.",
+        show_default="with a drawn --last-frame its prompt, unless one is given",
         rich_help_panel=ENDS,
     ),
 ]
@@ -92,8 +103,8 @@ PromptAt = Annotated[
     typer.Option(
         "--prompt-at",
         metavar="FRAME:TEXT",
-        help="A text at a frame, counted from 0; between texts the meaning changes gradually.  "
-        "Give it as often as needed.",
+        help="The text at a frame, counted from 0; between two of them the meaning changes "
+        "gradually.  Can be given several times.",
         show_default=False,
         rich_help_panel=ENDS,
     ),
@@ -105,7 +116,7 @@ MotionStrength = Annotated[
         metavar="X",
         min=0,
         max=2,
-        help="How much moves: 0 is calm, 1 what the model does, 2 lively.",
+        help="How much moves: 0 is calm, 1 what the model does by itself, 2 lively.",
         show_default="1",
         rich_help_panel=MOTION,
     ),
@@ -115,8 +126,8 @@ DriftCorrection = Annotated[
     typer.Option(
         "--drift-correction",
         metavar=SWITCH,
-        help="Take back what the clip as a whole drifts away from the still: no jump at frame 2, "
-        "no change of colours.",
+        help="Keep the colours of the still through the clip, without a jump at its second "
+        "frame; not in the paper.",
         show_default="on",
         rich_help_panel=MOTION,
     ),
@@ -127,7 +138,8 @@ TimeTravel = Annotated[
         "--time-travel",
         metavar="N",
         min=0,
-        help="Denoise the middle steps N times each (the paper: 5), for smoother motion; 0 is off.",
+        help="Denoise the middle steps N times each (the paper: 5), for smoother motion; takes "
+        "longer.  0 is off.",
         show_default="0",
         rich_help_panel=MOTION,
     ),
@@ -137,7 +149,8 @@ TimeTravelWindow = Annotated[
     typer.Option(
         "--time-travel-window",
         metavar="A:B",
-        help="From which step to before which: numbers of steps from 0, or shares such as 0.4:0.8.",
+        help="Which steps --time-travel repeats, from A to before B: numbers of steps, counted "
+        "from 0, or shares of all.",
         show_default="0.4:0.8",
         rich_help_panel=MOTION,
     ),
@@ -147,7 +160,7 @@ WindowLength = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Frames that a window over the clip holds.",
+        help="Frames that are seen together; along a longer clip such a window slides.",
         show_default="the clip's, at most 16",
         rich_help_panel=METHOD,
     ),
@@ -157,7 +170,7 @@ Photograph = Annotated[
     typer.Option(
         "--photograph",
         metavar=FLAG,
-        help="Use the pixels alone, even if the still has latents; any model can do that.",
+        help="Animate the pixels alone, even if the still has latents; any model can do that.",
         rich_help_panel=PHOTOGRAPHS,
     ),
 ]
@@ -165,8 +178,8 @@ Trajectory = Annotated[
     str | None,
     typer.Option(
         metavar="WHICH",
-        help="How a photograph gets latents: by DDIM inversion (inversion), or with one fixed "
-        "noise (diffusion).",
+        help="How a photograph gets latents: with one fixed noise (diffusion), or by DDIM "
+        "inversion (inversion), which takes longer.",
         show_default="diffusion",
         rich_help_panel=PHOTOGRAPHS,
     ),
@@ -186,8 +199,8 @@ FitOption = Annotated[
     typer.Option(
         "--fit",
         metavar="WHICH",
-        help="A picture of another size fills the frame and is cut (cover), or is padded and the "
-        "padding cut off the clip again (pad).",
+        help="What becomes of a picture of another shape: its borders are cut (cover), or it is "
+        "padded, and the padding cut off the clip again (pad).",
         show_default="cover",
         rich_help_panel=PHOTOGRAPHS,
     ),
@@ -196,8 +209,8 @@ Memory = Annotated[
     str,
     typer.Option(
         metavar="PLAN",
-        help="What to do to need less memory: full (nothing), lean, small, tiny (changes the "
-        "result a little), or auto, the first that fits.",
+        help="What is done to need less memory: full (nothing), lean, small, tiny (which changes "
+        "the result a little), or auto, the first of them that fits.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -205,7 +218,7 @@ Preview = Annotated[
     Path | None,
     typer.Option(
         metavar="NAME.png",
-        help="While it runs, show here what the clip will look like, anew every few steps.",
+        help="While it runs, keep a picture here of how all frames seem to become.",
         show_default=False,
     ),
 ]

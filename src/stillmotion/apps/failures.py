@@ -9,7 +9,6 @@ from stillmotion.errors import StillmotionError
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # safetensors tells the system's error in words only.
 _FULL_DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
-_NO_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def sentence_for(error: Exception) -> str | None:
@@ -19,6 +18,8 @@ def sentence_for(error: Exception) -> str | None:
 
     from safetensors import SafetensorError
 
+    from stillmotion.runtime.memory import is_out_of_memory
+
     if isinstance(error, StillmotionError):
         return str(error)
     text = " ".join(str(error).split())
@@ -27,7 +28,7 @@ def sentence_for(error: Exception) -> str | None:
             "a worker process was ended from outside, most likely because memory ran out; use "
             "fewer --processes (what is finished is kept)"
         )
-    if isinstance(error, MemoryError | RuntimeError) and _is_lack_of_memory(error, text):
+    if is_out_of_memory(error):
         return (
             "there is not enough memory for this; use fewer frames, a smaller size, or another "
             "--device"
@@ -39,10 +40,6 @@ def sentence_for(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         return _about_files(error)
     return None
-
-
-def _is_lack_of_memory(error: Exception, text: str) -> bool:
-    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY_WORDS)
 
 
 def _about_files(error: OSError) -> str:

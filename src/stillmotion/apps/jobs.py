@@ -17,7 +17,8 @@ from stillmotion.animatezero.checks import check_run, completed
 from stillmotion.animatezero.decoding import DecodeMemoryError
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel
-from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan
+from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan, store_float8
+from stillmotion.animatezero.pacing import dense_count
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.pipeline import AnimateZeroOutput
 from stillmotion.animatezero.prompt import PromptTrack
@@ -25,7 +26,7 @@ from stillmotion.animatezero.requests import Clip, OnPreview, Run, Setup, seeded
 from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings, TimeTravel
 from stillmotion.animatezero.still import Still, latents_path
 from stillmotion.apps.advice import Say, tell_about_prompt
-from stillmotion.apps.outputs import numbered_paths
+from stillmotion.apps.outputs import free_path, numbered_paths
 from stillmotion.apps.pictures import Picture
 from stillmotion.apps.previews import latent_preview, preview_writer
 from stillmotion.apps.records import (
@@ -37,8 +38,9 @@ from stillmotion.apps.records import (
 )
 from stillmotion.errors import InputError
 from stillmotion.media.clips import check_clip_path, save_clip
+from stillmotion.media.container import MAX_CLIP_PIXELS
 from stillmotion.media.fit import unfit_frames
-from stillmotion.media.images import side_car_path
+from stillmotion.media.images import PNG_KEY, side_car_path
 from stillmotion.media.provenance import Provenance
 from stillmotion.runtime.files import atomic_path
 from stillmotion.runtime.memory import AUTO, MemoryPlan
@@ -174,15 +176,12 @@ def check_animation(model: LoadedModel, request: AnimateRequest, say: Say) -> No
     seeded(request.seed + request.count - 1)
     if request.preview is not None:
         latent_preview(model)
+    _memory_plan(model, request)
     _rehearse(request, clip_record(model, request, request.seed))
-    for prompt in request.prompts:
+    for prompt in dict.fromkeys(request.prompts):
         tell_about_prompt(model, prompt, say)
-    if request.control.needs_trajectory and any(one.latents is None for one in request.stills):
-        how = {
-            "inversion": "by DDIM inversion",
-            "diffusion": "by direct diffusion of its pixels with one fixed noise",
-        }[request.photographs.trajectory]
-        say(f"a picture without latents of its own drawing is animated as a photograph: {how}")
+    if request.control.needs_trajectory:
+        _tell_about_photographs(request, say)
 
 
 def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> dict[str, Any]:
@@ -196,23 +195,27 @@ def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> 
     """
     setup = replace(_setup(model, request), memory=_memory_plan(model, request))
     paths = numbered_paths(request.output, request.count)
-    # The weights' fingerprints are read before a plan moves or narrows them.
-    records = [clip_record(model, request, request.seed + i) for i in range(request.count)]
+    record = clip_record(model, request, request.seed)
+    records = [record.model_copy(update={"seed": record.seed + i}) for i in range(request.count)]
+    first, last = request.first.still, request.last.still if request.last else None
+    if setup.memory.weights == "float8":
+        store_float8(model.pipeline.unet)
+        first, last = _narrowed(model, first), last and _narrowed(model, last)
     rows = []
     with apply_plan(model.pipeline, setup.memory, device=model.pipeline.device):
         clips = model.pipeline.variants(
-            request.first.still,
+            first,
             request.prompt,
             seeds=[record.seed for record in records],
             num_frames=request.num_frames,
             sampling=request.sampling,
             control=request.control,
-            last_frame=request.last.still if request.last else None,
+            last_frame=last,
             progress=progress,
             on_preview=_preview(model, request),
             **vars(setup),
         )
-        made = _kept_latents(clips, paths, request)
+        made = _kept_latents(clips, paths, records)
         for path, record, clip in zip(paths, records, made, strict=True):
             rows.append(_write(clip, path, record, request))
     return {
@@ -228,6 +231,24 @@ def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> 
     }
 
 
+def _tell_about_photographs(request: AnimateRequest, say: Say) -> None:
+    given = [request.first]
+    if request.last is not None and request.end == "still":
+        given.append(request.last)
+    taken = [picture for picture in given if picture.still.latents is None]
+    if not taken:
+        return
+    what = "the picture is animated as a photograph"
+    if len(given) > 1:
+        one = f"'{taken[0].name}' is animated as a photograph"
+        what = "both pictures are animated as photographs" if len(taken) > 1 else one
+    how = {
+        "inversion": "by DDIM inversion of its pixels",
+        "diffusion": "by direct diffusion of its pixels with one fixed noise",
+    }[request.photographs.trajectory]
+    say(f"{what}, without latents of its own drawing: {how}")
+
+
 def clip_record(model: LoadedModel, request: AnimateRequest, seed: int) -> Provenance:
     """The provenance of a clip that a request asks for."""
     recipe = ClipRecipe(
@@ -237,6 +258,7 @@ def clip_record(model: LoadedModel, request: AnimateRequest, seed: int) -> Prove
         fps=request.fps,
         scale=request.scale,
         photograph=request.first.still.latents is None,
+        last_photograph=request.end == "still" and request.stills[-1].latents is None,
         motion_fingerprint=motion_fingerprint(model),
         prompts=None if isinstance(request.prompt, str) else dict(request.prompt.texts),
         end=request.end,
@@ -277,8 +299,9 @@ def _setup(model: LoadedModel, request: AnimateRequest) -> Setup:
 
 
 def _memory_plan(model: LoadedModel, request: AnimateRequest) -> MemoryPlan:
+    is_dense = request.control.even_pace and request.last is not None
     size = ClipSize(
-        num_frames=request.num_frames,
+        num_frames=dense_count(request.num_frames) if is_dense else request.num_frames,
         height=request.first.still.height,
         width=request.first.still.width,
         uses_guidance=request.sampling.uses_guidance,
@@ -293,20 +316,30 @@ def _preview(model: LoadedModel, request: AnimateRequest) -> OnPreview | None:
     return preview_writer(model, request.preview, request.sampling.num_inference_steps)
 
 
+def _narrowed(model: LoadedModel, still: Still) -> Still:
+    """The still as one of the model with 8-bit weights.
+
+    To its fingerprint that is another model, but it is nearly the one that was checked before.
+    """
+    return replace(still, model=still.model | {"fingerprint": model.pipeline.model_fingerprint})
+
+
 def _kept_latents(
-    clips: Iterable[AnimateZeroOutput], paths: list[Path], request: AnimateRequest
+    clips: Iterable[AnimateZeroOutput], paths: list[Path], records: list[Provenance]
 ) -> Iterator[AnimateZeroOutput]:
     """The clips; if one cannot be decoded, its latents are written before that is said."""
-    waiting = iter(paths)
+    waiting = zip(paths, records, strict=True)
     try:
         for clip in clips:
             next(waiting)
             yield clip
     except DecodeMemoryError as error:
-        path = next(waiting)
-        kept = path.with_name(f"{path.stem}.latents.safetensors")
-        with atomic_path(kept, overwrite=request.overwrite) as temporary:
-            temporary.write_bytes(save({"latents": error.latents.contiguous()}))
+        path, record = next(waiting)
+        kept = free_path(path.with_name(f"{path.name}.latents.safetensors"))
+        # With the record, from which `--from` makes the clip where there is more memory.
+        content = save({"latents": error.latents.contiguous()}, {PNG_KEY: record.to_json()})
+        with atomic_path(kept, overwrite=False) as temporary:
+            temporary.write_bytes(content)
         raise DecodeMemoryError(error.latents, kept) from error
 
 
@@ -320,7 +353,7 @@ def _write(
         "seed": record.seed,
         "first_frame_is_the_still": bool((frames[0] == request.first.still.image).all()),
     }
-    if request.last is not None:
+    if request.last is not None and not request.seamless:
         facts["last_frame_is_the_still"] = bool((frames[-1] == request.last.still.image).all())
     if request.seamless:
         frames, latents = frames[:-1], latents[:, :, :-1]
@@ -343,6 +376,14 @@ def _rehearse(request: AnimateRequest, record: Provenance) -> None:
     frame = np.zeros((1, *request.first.still.image.shape), np.uint8)
     if request.first.fit is not None:
         frame = unfit_frames(frame, request.first.fit)
+    _, height, width, _ = frame.shape
+    num_pixels = request.num_frames * height * width * request.scale**2
+    if num_pixels > MAX_CLIP_PIXELS:
+        raise InputError(
+            f"{request.num_frames} frames of {width * request.scale} x {height * request.scale} "
+            f"pixels are more than one clip may have ({MAX_CLIP_PIXELS} pixels); choose fewer "
+            "frames or a smaller scale."
+        )
     with tempfile.TemporaryDirectory(prefix="stillmotion-") as folder:
         path = Path(folder) / f"rehearsal{check_clip_path(request.output).suffix}"
         save_clip(

@@ -6,6 +6,8 @@ What only shows when a file is written (a full disk, above all) is caught there,
 from __future__ import annotations
 
 import os
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
 
 from stillmotion.errors import OutputError
@@ -16,6 +18,12 @@ def numbered_paths(output: Path, count: int) -> list[Path]:
     if count == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(1, count + 1)]
+
+
+def free_path(path: Path) -> Path:
+    """`path`, or if there is one, the first of NAME-2, NAME-3 and so on that there is not."""
+    names = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in count_from(2))
+    return next(name for name in chain([path], names) if not os.path.lexists(name))
 
 
 def check_still_output(output: Path, count: int, *, overwrite: bool) -> None:
@@ -31,8 +39,8 @@ def check_clip_outputs(output: Path, count: int, *, overwrite: bool) -> None:
     """Raises OutputError if clips cannot be written to `output`, or their side-cars beside it."""
     from stillmotion.media.clips import check_clip_path  # heavy: only where it is needed
 
-    is_folder = check_clip_path(output).is_folder
     for path in numbered_paths(output, count):
+        is_folder = check_clip_path(path).is_folder
         _check_clip_output(path, is_folder=is_folder, overwrite=overwrite)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stillmotion.adapters.diffusers_sites import latent_multiple
 from stillmotion.animatezero.loading import LoadedModel
 from stillmotion.animatezero.photograph import PhotographSettings
@@ -23,6 +26,13 @@ class Picture:
     """Of its file."""
     fit: Fit | None = None
     """How a photograph was brought to its size; None if it had one that the model takes."""
+    original: NDArray[np.uint8] | None = None
+    """The pixels (h w 3) before that."""
+
+    @property
+    def given(self) -> NDArray[np.uint8]:
+        """The pixels (h w 3) as they were given, by which records know the picture."""
+        return self.still.image if self.original is None else self.original
 
 
 def load_picture(path: Path, *, photograph: bool) -> Picture:
@@ -41,11 +51,7 @@ def fitted(model: LoadedModel, picture: Picture, settings: PhotographSettings, s
     is_drawn = picture.still.settings is not None
     if target == size or is_drawn:
         return picture
-    say(
-        f"'{picture.name}' has {size[1]} x {size[0]} pixels; the model takes it as {target[1]} x "
-        f"{target[0]}, {'cut' if settings.fit == 'cover' else 'padded'} where the shapes differ"
-    )
-    return _fit(picture, target, settings)
+    return _fit(picture, target, settings, say)
 
 
 def model_size(model: LoadedModel, height: int, width: int) -> Size:
@@ -57,21 +63,23 @@ def model_size(model: LoadedModel, height: int, width: int) -> Size:
     return choose_size(height, width, multiple=multiple, area=own[0] * own[1])
 
 
-def fitted_to(first: Picture, last: Picture, settings: PhotographSettings) -> Picture:
+def fitted_to(first: Picture, last: Picture, settings: PhotographSettings, say: Say) -> Picture:
     """The last picture in the size of the first.
 
     Raises InputError if it was drawn in another size, or if the padding of the two differs.
     """
     size = (first.still.height, first.still.width)
-    if (last.still.height, last.still.width) == size and first.fit is None:
+    padding = first.fit.padding if first.fit is not None else (0, 0, 0, 0)
+    if (last.still.height, last.still.width) == size and not any(padding):
         return last
     if last.still.latents is not None:
+        padded = " with its padding" if any(padding) else ""
         raise InputError(
             f"'{last.name}' was drawn in {last.still.width} x {last.still.height} pixels, but the "
-            f"first frame has {size[1]} x {size[0]}; draw both in one size, or add --photograph."
+            f"first frame has {size[1]} x {size[0]}{padded}; draw both in one size, or add "
+            "--photograph."
         )
-    fitted_last = _fit(last, size, settings)
-    padding = first.fit.padding if first.fit else (0, 0, 0, 0)
+    fitted_last = _fit(last, size, settings, say)
     if fitted_last.fit is not None and fitted_last.fit.padding != padding:
         raise InputError(
             f"'{first.name}' and '{last.name}' have different shapes, so the same padding cannot "
@@ -80,7 +88,12 @@ def fitted_to(first: Picture, last: Picture, settings: PhotographSettings) -> Pi
     return fitted_last
 
 
-def _fit(picture: Picture, target: Size, settings: PhotographSettings) -> Picture:
+def _fit(picture: Picture, target: Size, settings: PhotographSettings, say: Say) -> Picture:
     image, fit = fit_picture(picture.still.image, target, settings.fit)
     still = replace(picture.still, image=image, latents=None, settings=None, seed=None)
-    return Picture(still, picture.name, fit)
+    say(
+        f"'{picture.name}' has {fit.source[1]} x {fit.source[0]} pixels; the model takes it as "
+        f"{target[1]} x {target[0]}, {'cut' if settings.fit == 'cover' else 'padded'} where the "
+        "shapes differ"
+    )
+    return Picture(still, picture.name, fit, picture.given)

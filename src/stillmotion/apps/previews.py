@@ -10,17 +10,22 @@ from torch import Tensor
 from stillmotion.animatezero.loading import LoadedModel
 from stillmotion.animatezero.preview import LatentPreview, contact_sheet
 from stillmotion.animatezero.requests import OnPreview
+from stillmotion.apps.outputs import check_file_output
 from stillmotion.errors import OutputError
 from stillmotion.runtime.files import atomic_path
 
 #: At most so many pictures of one clip.
 _NUM_PREVIEWS = 8
+_COLUMNS = 16
 
 
-def check_preview_path(path: Path | None) -> None:
-    """Raises OutputError unless the preview is to be a PNG."""
-    if path is not None and path.suffix.lower() != ".png":
+def check_preview_path(path: Path | None, *, overwrite: bool) -> None:
+    """Raises OutputError unless the preview is to be a PNG that can be written."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
         raise OutputError(f"'{path}' cannot hold a preview; use the ending .png.")
+    check_file_output(path, overwrite=overwrite)
 
 
 def latent_preview(model: LoadedModel) -> LatentPreview:
@@ -30,7 +35,7 @@ def latent_preview(model: LoadedModel) -> LatentPreview:
 
 
 def preview_writer(model: LoadedModel, path: Path, steps: int) -> OnPreview:
-    """Writes all frames as they seem to become, side by side; an older picture is replaced.
+    """Writes all frames as they seem to become, 16 in a row; an older picture is replaced.
 
     `steps` is the number of sampling steps.
     """
@@ -40,7 +45,8 @@ def preview_writer(model: LoadedModel, path: Path, steps: int) -> OnPreview:
     def write(index: int, clean: Tensor) -> None:
         if (index + 1) % every and index + 1 != steps:
             return
-        sheet = contact_sheet(preview.rgb(clean, model.pipeline.vae_scale_factor))
+        frames = preview.rgb(clean, model.pipeline.vae_scale_factor)
+        sheet = contact_sheet(frames, columns=_COLUMNS)
         with atomic_path(path, overwrite=True) as temporary:
             Image.fromarray(sheet).save(temporary, format="PNG")
 

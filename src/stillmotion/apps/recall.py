@@ -17,7 +17,7 @@ from stillmotion.animatezero.settings import (
     AnimateZeroSettings,
     SamplingSettings,
 )
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.still import Still, latents_path
 from stillmotion.apps.advice import Say
 from stillmotion.apps.jobs import AnimateRequest, chosen_seed, with_changes
 from stillmotion.apps.pictures import Picture, fitted, fitted_to, load_picture
@@ -67,6 +67,8 @@ def prepare(wish: Wish, say: Say) -> tuple[LoadedModel, AnimateRequest]:
     given = load_picture(wish.still, photograph=photograph) if wish.still is not None else None
     if given is None and (recording is None or recording.provenance.still is None):
         raise InputError(_what_is_missing(recording))
+    if recording is not None:
+        _check_last_is_given(wish, recording)
     control, photographs = chosen_control(wish, kept), chosen_photographs(wish, kept)
     model = _load(wish, recording, given.still if given is not None else None)
     if given is None:
@@ -91,7 +93,9 @@ def _usable(
     if still.latents is not None:
         _check_latents_fit(model, picture, wish)
     elif still.settings is not None and not photograph:
-        say(f"'{picture.name}' was drawn, but its latents file is not beside it any more")
+        assert picture.name is not None
+        latents = latents_path(Path(picture.name))
+        say(f"'{picture.name}' was drawn, but '{latents}' is not beside it any more")
     return picture
 
 
@@ -104,21 +108,42 @@ def _last_picture(
     say: Say,
 ) -> Picture | None:
     """The last frame that was asked for, or recorded; the first picture itself for a loop."""
-    recorded = recording.recipe.end if recording is not None else "open"
+    kept = recording.recipe if recording is not None else None
     if wish.last_frame is not None:
-        given = load_picture(wish.last_frame, photograph=wish.photograph)
-        usable = _usable(model, given, wish, wish.photograph, say)
-        return fitted_to(first, usable, photographs)
-    if wish.loop or wish.seamless or recorded == "loop":
+        photograph = wish.photograph or (kept is not None and kept.last_photograph)
+        given = load_picture(wish.last_frame, photograph=photograph)
+        last = fitted_to(first, _usable(model, given, wish, photograph, say), photographs, say)
+        _check_drawn_in_equal_steps(first, last)
+        return last
+    if wish.loop or wish.seamless or (kept is not None and kept.end == "loop"):
         return first
-    if recorded == "still":
-        assert recording is not None
+    return None
+
+
+def _check_last_is_given(wish: Wish, recording: Recording) -> None:
+    """Raises InputError if the clip's last frame was a picture that has to be given again."""
+    if wish.last_frame is not None or wish.loop or wish.seamless:
+        return
+    if recording.recipe.end == "still":
         name = _name(recording.input(LAST_FRAME))
         raise InputError(
             f"'{recording.source}' ends with a picture{f' ({name!r})' if name else ''} that it "
             "does not hold; give that again with --last-frame PICTURE."
         )
-    return None
+
+
+def _check_drawn_in_equal_steps(first: Picture, last: Picture) -> None:
+    """Raises InputError if both pictures have latents, but not of the same steps."""
+    steps = [
+        picture.still.settings.num_inference_steps
+        for picture in (first, last)
+        if picture.still.latents is not None and picture.still.settings is not None
+    ]
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"'{first.name}' was drawn in {steps[0]} steps and '{last.name}' in {steps[1]}; draw "
+            "both in equally many, or add --photograph to animate their pixels alone."
+        )
 
 
 def _name(given: InputIdentity | None) -> str | None:
@@ -219,7 +244,7 @@ def _tell_what_differs(
         known = recording.input(role)
         if picture is None or known is None:
             continue
-        if fingerprint_pixels(picture.still.image) != known.sha256:
+        if fingerprint_pixels(picture.given) != known.sha256:
             say(f"'{picture.name}' is not the picture that '{recording.source}' was made from")
 
 
@@ -243,10 +268,11 @@ def _request(
         seed=chosen_seed(wish.seed if wish.seed is not None else seed),
         count=wish.count,
         num_frames=num_frames,
-        sampling=_sampling(wish, model, first.still, kept),
+        sampling=_sampling(wish, model, ends, kept),
         control=control,
         photographs=photographs,
-        seamless=wish.seamless or (kept is not None and kept.seamless and last is first),
+        seamless=wish.seamless
+        or (kept is not None and kept.seamless and last is first and not wish.loop),
         output=wish.output,
         fps=_first(wish.fps, kept and kept.fps, 8.0),
         scale=_first(wish.scale, kept and kept.scale, 1),
@@ -265,13 +291,13 @@ def _prompt(
 ) -> str | PromptTrack:
     """What was said, else what was recorded, else the stills' own; in the words of the look."""
     first, last = ends
-    said = wish.prompt, wish.towards, wish.prompt_at
-    if recording is not None and not any(said) and recording.recipe.prompts is not None:
+    is_said = wish.prompt is not None or wish.towards is not None or bool(wish.prompt_at)
+    if recording is not None and not is_said and recording.recipe.prompts is not None:
         return PromptTrack(recording.recipe.prompts)
     recorded = recording.provenance.prompt if recording is not None else first.still.prompt
     base = wish.prompt if wish.prompt is not None else recorded
     target = wish.towards
-    own_words = wish.prompt is None and not wish.prompt_at
+    own_words = recording is None and wish.prompt is None and not wish.prompt_at
     if target is None and last is not None and own_words:
         # Frames near the last still are drawn to it by its own words, as the first ones are.
         target = last.still.prompt or None
@@ -284,8 +310,14 @@ def _first(*values: Any) -> Any:
 
 
 def _sampling(
-    wish: Wish, model: LoadedModel, still: Still, kept: ClipRecipe | None
+    wish: Wish,
+    model: LoadedModel,
+    ends: tuple[Picture, Picture | None],
+    kept: ClipRecipe | None,
 ) -> SamplingSettings:
+    stills = [picture.still for picture in ends if picture is not None]
+    # Latents fit one number of steps only, a photograph any.
+    still = next((one for one in stills if one.latents is not None), stills[0])
     # A model whose stills are drawn in another way than its clips has settings of its own.
     drawn_alike = model.still_trajectory == "drawn"
     base = (still.settings if drawn_alike else None) or model.sampling
@@ -312,10 +344,12 @@ def _still_again(model: LoadedModel, wish: Wish, recording: Recording) -> Still:
 
 
 def _drawn(model: LoadedModel, recipe: StillRecipe, source: Path, progress: Progress) -> Still:
+    sampling = recorded_sampling(recipe.settings, source)
     [still] = model.drawing_pipeline.draw(
         recipe.prompt,
         seeds=[recipe.seed],
-        sampling=recorded_sampling(recipe.settings, source),
+        sampling=sampling,
+        image_embeds=model.image_embeds(uses_guidance=sampling.uses_guidance),
         progress=lambda done, total: progress.update(completed=done, total=total),
     )
     return still

@@ -59,6 +59,8 @@ class ClipRecipe(BaseModel):
     scale: int
     photograph: bool
     """Whether the still was animated without latents of its own drawing."""
+    last_photograph: bool = False
+    """The same of the last frame, if it is another still."""
     motion_fingerprint: str
     """Of the motion modules, which the model's fingerprint leaves out: it is that of stills."""
     prompts: dict[int, str] | None = None
@@ -117,9 +119,7 @@ def clip_provenance(
 
 
 def _identity(role: str, picture: Picture) -> InputIdentity:
-    return InputIdentity(
-        role=role, sha256=fingerprint_pixels(picture.still.image), name=picture.name
-    )
+    return InputIdentity(role=role, sha256=fingerprint_pixels(picture.given), name=picture.name)
 
 
 def motion_fingerprint(model: LoadedModel) -> str:

@@ -66,8 +66,13 @@ def text_along(
     if target is not None and texts_at:
         raise InputError("--towards and --prompt-at say different things; give one of them.")
     if texts_at:
-        texts = dict(_prompt_at(text) for text in texts_at)
-        return PromptTrack({0: styled(base), **{f: styled(text) for f, text in texts.items()}})
+        track = {0: styled(base)}
+        given = [_prompt_at(text) for text in texts_at]
+        for frame, text in given:
+            if sum(frame == other for other, _ in given) > 1:
+                raise InputError(f"--prompt-at gives frame {frame} several texts; give it one.")
+            track[frame] = styled(text)
+        return PromptTrack(track)
     if target is not None and target != base:
         return PromptTrack.towards(styled(base), styled(target), num_frames)
     return styled(base)
@@ -91,13 +96,20 @@ def chosen_control(wish: Wish, kept: ClipRecipe | None) -> AnimateZeroSettings:
         raise InputError(f"the row '{wish.row}' is not in Fig. 6; it has: {', '.join(FIG6_ROWS)}")
     if any(value is not None for value in wish.time_travel.values()):
         base = replace(base, time_travel=_time_travel(wish.time_travel, base.time_travel))
+    if kept is None and wish.last_frame is not None:
+        base = replace(base, even_pace=True)
     return with_changes(base, **wish.control)
 
 
 def _time_travel(said: dict[str, Any], recorded: TimeTravel | None) -> TimeTravel | None:
-    """None if it was switched off by 0 repeats."""
+    """None if it was switched off by 0 repeats; InputError for a window of nothing."""
     if said["repeats"] == 0:
         return None
+    if said["repeats"] is None and recorded is None:
+        raise InputError(
+            "--time-travel-window says where to denoise several times, but not how often; add "
+            "--time-travel N (the paper: 5)."
+        )
     changes = {"repeats": said["repeats"]}
     if said["window"] is not None:
         changes |= dict(zip(("start", "stop"), _steps(said["window"]), strict=True))
