@@ -12,8 +12,14 @@ paper                  what                                    file
 5.4, Fig. 6            the rows (a)-(e) as settings            settings.py (FIG6_ROWS)
 B, Eq. 10              one denoising step                      sampling.py
 B, Eq. 11              time travel                             time_travel.py
-C.3                    photographs                             sampling.py
+C.1                    editing with a ControlNet               guide.py
+C.2, Fig. 9            first and last frame                    windows.py
+C.3                    photographs                             photograph.py
+project page           texts along a clip                      prompt.py
 =====================  ======================================  ================================
+
+Not in the paper: `drift.py` (no jump at frame 2), `pacing.py` (an even pace between two ends),
+clips longer than a window (`windows.py`), `memory.py` and `decoding.py` (small GPUs), `preview.py`.
 
 `control.py` turns settings into adapters, `pipeline.py` is the door for users, `checks.py` says
 early what cannot work.  What the paper leaves open, or misprints, is settled in

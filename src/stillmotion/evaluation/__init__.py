@@ -8,5 +8,6 @@ measure.py   one sample of each task: make it, judge it
 run.py       many samples, in several processes, resumable
 card.py      the miniature's model card
 ablation.py  the rows of AnimateZero's Fig. 6 as numbers
+memory.py    what the memory presets need
 ===========  ===================================================================
 """

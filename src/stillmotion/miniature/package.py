@@ -13,10 +13,13 @@ from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DCondi
 from transformers import CLIPModel, CLIPTextModel
 
 from stillmotion.errors import InputError, OutputError
+from stillmotion.miniature.data import render_stills
+from stillmotion.miniature.preview import fit_latent_rgb
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.text_to_image import build_scheduler
 from stillmotion.miniature.train import DEFAULT_FOLDER
 from stillmotion.runtime.files import atomic_folder, atomic_path
+from stillmotion.runtime.seeds import derive_seed
 from stillmotion.training.checkpoint import load_checkpoint
 from stillmotion.world.vocabulary import DOMAINS
 
@@ -51,6 +54,8 @@ _LOOK_WORDS = {
 }
 
 GUIDANCE_SCALE = 4.0
+_PREVIEW_STILLS = 500
+"""Stills of all looks that the map from latents to colours is fitted to."""
 CARD = "README.md"
 _UNMEASURED = """# The miniature
 
@@ -89,12 +94,15 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
             copy(folder / name, temporary / name)
         build_scheduler().save_pretrained(temporary / "scheduler")
         write_json(temporary / "model_index.json", _MODEL_INDEX)
-        write_json(temporary / "stillmotion.json", _description(recipe))
+        vae = AutoencoderKL.from_pretrained(folder / "vae")
+        write_json(temporary / "stillmotion.json", _description(recipe, vae))
         write_json(temporary / "training.json", _training(recipe, folder / "training"))
         (temporary / CARD).write_text(_UNMEASURED)
 
 
-def _description(recipe: Recipe) -> dict[str, object]:
+def _description(recipe: Recipe, vae: AutoencoderKL) -> dict[str, object]:
+    seed = derive_seed(recipe.seed, "preview")
+    stills = render_stills(_PREVIEW_STILLS, seed, recipe.image_size)
     looks = {
         domain: {"lora": f"loras/{domain}.safetensors", "prompt_prefix": _LOOK_WORDS[domain]}
         for domain in DOMAINS
@@ -108,6 +116,7 @@ def _description(recipe: Recipe) -> dict[str, object]:
         "num_frames": recipe.num_frames,
         "num_inference_steps": 25,
         "guidance_scale": GUIDANCE_SCALE,
+        "latent_rgb": fit_latent_rgb(vae.eval(), stills.images).rows(),
         "negative_prompt": "",
         "looks": looks,
         "card": CARD,
