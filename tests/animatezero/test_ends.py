@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.tiny_models import tiny_pipeline, tiny_unet
 
+from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import FIG6_ROWS, PAPER, AnimateZeroSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.errors import InputError
@@ -43,9 +44,7 @@ def check_ends(clip, first: Still, last: Still) -> None:
 @pytest.mark.parametrize("num_frames", [2, 5])
 def test_both_ends_are_exact(pipe, still, other, num_frames: int, kv_source: str) -> None:
     control = AnimateZeroSettings(kv_source=kv_source)
-    clip = pipe.animate(
-        still, seed=3, num_frames=num_frames, control=control, last_frame=other
-    )
+    clip = pipe.animate(still, seed=3, num_frames=num_frames, control=control, last_frame=other)
     assert clip.frames.shape == (1, num_frames, 8, 8, 3)
     check_ends(clip, still, other)
 
@@ -120,6 +119,17 @@ def test_each_clip_of_a_request_has_the_last_frame(pipe, still, other) -> None:
     assert torch.equal(both.latents[1, :, 0], both.latents[1, :, -1])
 
 
+def test_without_a_prompt_the_words_go_from_one_still_s_to_the_other_s(pipe, still, other) -> None:
+    own, said, plain = (
+        pipe.animate(still, words, seed=3, num_frames=4, last_frame=other).latents
+        for words in (None, PromptTrack.towards(still.prompt, other.prompt, 4), still.prompt)
+    )
+    assert torch.equal(own, said)
+    assert not torch.allclose(own, plain, atol=1e-3)
+    nameless = pipe.animate(still, seed=3, num_frames=4, last_frame=replace(other, prompt=""))
+    assert torch.equal(nameless.latents, plain)
+
+
 def test_a_call_takes_a_last_frame(pipe, still, other) -> None:
     call = pipe(
         still=still,
@@ -134,7 +144,7 @@ def test_a_call_takes_a_last_frame(pipe, still, other) -> None:
 
 
 def test_a_first_frame_can_be_drawn_for_a_last_one(pipe, still, other) -> None:
-    """The seed draws what `draw` draws; the size is that of the last frame."""
+    """The seed draws what `draw` draws."""
     clip = pipe(
         "a red ball",
         num_frames=3,
@@ -144,8 +154,39 @@ def test_a_first_frame_can_be_drawn_for_a_last_one(pipe, still, other) -> None:
         output_type="np",
         last_frame=other,
     )
-    verbs = pipe.animate(still, seed=1, num_frames=3, last_frame=other)
+    verbs = pipe.animate(still, "a red ball", seed=1, num_frames=3, last_frame=other)
     assert torch.equal(clip.latents, verbs.latents)
+
+
+@BOTH
+@pytest.mark.parametrize("num_frames", [2, 4])
+def test_an_even_pace_keeps_the_ends_of_a_denser_clip(
+    pipe, still, other, num_frames: int, kv_source: str
+) -> None:
+    control = AnimateZeroSettings(kv_source=kv_source, even_pace=True)
+    clip = pipe.animate(still, seed=3, num_frames=num_frames, control=control, last_frame=other)
+    assert clip.frames.shape == (1, num_frames, 8, 8, 3)
+    check_ends(clip, still, other)
+    dense = pipe.animate(
+        still,
+        seed=3,
+        num_frames=2 * num_frames - 1,
+        control=replace(control, even_pace=False),
+        last_frame=other,
+    )
+    found = [
+        [torch.equal(frame, one) for one in dense.latents.unbind(2)].index(True)
+        for frame in clip.latents.unbind(2)
+    ]
+    assert found == sorted(set(found))
+
+
+def test_without_a_last_frame_there_is_no_pace_to_even(pipe, still) -> None:
+    clips = [
+        pipe.animate(still, seed=3, num_frames=3, control=AnimateZeroSettings(even_pace=even))
+        for even in (False, True)
+    ]
+    assert torch.equal(clips[0].latents, clips[1].latents)
 
 
 # What does not fit

@@ -32,9 +32,9 @@ from tests.tiny_models import (
 
 from stillmotion.adapters.adapter import adapted
 from stillmotion.adapters.diffusers_sites import MotionBypass
+from stillmotion.animatezero.photograph import photograph_trajectory
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
 from stillmotion.animatezero.pixels import from_pixels, to_pixels
-from stillmotion.animatezero.photograph import photograph_trajectory
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.diffusion.schedule import q_sample
@@ -472,8 +472,8 @@ def test_impossible_calls_are_refused(pipe, still) -> None:
         pipe([])
     with pytest.raises(InputError, match="Unknown option frames"):
         pipe("a", frames=3)
-    with pytest.raises(InputError, match="clip_skip cannot be used"):
-        pipe("a", clip_skip=1)
+    with pytest.raises(InputError, match="clip_skip is 1; this text encoder has 1 layers"):
+        pipe("a", num_frames=2, clip_skip=1)
     with pytest.raises(InputError, match="image is a str"):
         pipe("a", "cat.png")
     with pytest.raises(InputError, match=r"must be \(1, 4, 3, 4, 4\)"):

@@ -15,6 +15,7 @@ from stillmotion.animatezero.spatial_control import (
     attend_to_row,
     insert_frame,
 )
+from stillmotion.animatezero.windows import EndBlend
 from stillmotion.errors import InputError
 
 
@@ -34,6 +35,9 @@ def test_insert_frame_replaces_it_in_a_copy() -> None:
     inserted = insert_frame(latents, still)
     assert torch.equal(inserted[:, :, 0], still)
     assert torch.equal(inserted[:, :, 1:], latents[:, :, 1:])
+    last = insert_frame(latents, still, 2)
+    assert torch.equal(last[:, :, 2], still)
+    assert torch.equal(last[:, :, :2], latents[:, :, :2])
     assert torch.equal(latents, before)
 
 
@@ -60,6 +64,43 @@ def test_adapter_projects_the_first_row_once(references: int) -> None:
         with adapted(unet, [SharedKeysValues(context)]):
             assert (attention(x) - expected).abs().max() < 1e-6
     assert lengths == [2]
+
+
+@pytest.mark.parametrize("references", [0, 2])
+def test_with_two_ends_each_frame_blends_what_it_sees_of_them(references: int) -> None:
+    """Of the first and the last frame, or of their reference rows, which see each itself."""
+    num_frames = 4
+    context = FrameContext(num_frames=num_frames, num_reference_rows=references)
+    adapter = SharedKeysValues(context, EndBlend(num_frames))
+    unet, rows = tiny_unet(), context.num_rows
+    attention = unet.get_submodule(adapter.sites(unet)[0])
+    x = random(2 * rows, 16, 8)
+    samples = x.view(2, rows, 16, 8)
+    first, last = samples[:, 0], samples[:, 1 if references else -1]
+    expected = torch.empty_like(samples)
+    with torch.no_grad():
+        for row in range(rows):
+            own = samples[:, row]
+            if row < references:
+                expected[:, row] = attention(own)
+                continue
+            share = (row - references) / (num_frames - 1)
+            from_start, from_end = attention(own, first), attention(own, last)
+            expected[:, row] = (1 - share) * from_start + share * from_end
+        with adapted(unet, [adapter]):
+            assert (attention(x).view_as(samples) - expected).abs().max() < 1e-6
+
+
+def test_with_two_ends_frame_1_sees_the_first_alone() -> None:
+    adapter = SharedKeysValues(FrameContext(num_frames=3), EndBlend(3))
+    unet = tiny_unet()
+    attention = unet.get_submodule(adapter.sites(unet)[0])
+    x = random(3, 16, 8)
+    changed = torch.cat([x[:2], random(1, 16, 8, seed=1)])
+    with torch.no_grad(), adapted(unet, [adapter]):
+        before, after = attention(x), attention(changed)
+    assert torch.equal(before[0], after[0])
+    assert (before[1] - after[1]).abs().max() > 1e-3
 
 
 def test_equal_frames_make_sharing_a_no_op() -> None:

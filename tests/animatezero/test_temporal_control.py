@@ -24,6 +24,7 @@ from stillmotion.animatezero.temporal_control import (
     src_index,
     window_attention,
 )
+from stillmotion.animatezero.windows import EndBlend
 
 F, C, HEADS = 6, 8, 2
 
@@ -54,10 +55,19 @@ class Table(nn.Module):
         self.register_buffer("pe", p[None])
 
 
-def attend(settings: AnimateZeroSettings, layer: Layer, z: Tensor, p: Tensor) -> Tensor:
+def attend(
+    settings: AnimateZeroSettings,
+    layer: Layer,
+    z: Tensor,
+    p: Tensor,
+    *,
+    two_ends: bool = False,
+) -> Tensor:
     """Output (n f c) of the adapter's attention for tokens z (n f c) and a table p (rows c)."""
-    settings = replace(settings, window_length=z.shape[1])  # the paper's: as long as the clip
-    adapter = WindowAttention(settings, z.shape[1])
+    num_frames = z.shape[1]
+    if settings.window_length is None:  # the paper's: as long as the clip
+        settings = replace(settings, window_length=num_frames)
+    adapter = WindowAttention(settings, num_frames, EndBlend(num_frames) if two_ends else None)
     compute = {"corrected": adapter._corrected, "uncorrected": adapter._uncorrected}
     site = TemporalSite(nn.Identity(), Table(p))
     return compute[settings.window](site, ProjectedAttention(layer), z)
@@ -95,6 +105,18 @@ def corrected_keys(f: int) -> list[list[tuple[int, int]]]:
         rest = [(t, f - i + t) for t in range(2, i + 1)]
         rows.append([(t - 1, s - 1) for t, s in repeated + rest])
     return rows
+
+
+def sliding_keys(f: int, length: int) -> list[list[tuple[int, int]]]:
+    """The clip with frame 1 repeated before it, seen through a window that ends at frame i."""
+    padded = [0] * (length - 1) + list(range(f))
+    return [[(padded[i + s], s) for s in range(length)] for i in range(f)]
+
+
+def sliding_keys_from_end(f: int, length: int) -> list[list[tuple[int, int]]]:
+    """The clip with the last frame repeated after it, seen through a window from frame i on."""
+    padded = list(range(f)) + [f - 1] * (length - 1)
+    return [[(padded[i + s], s) for s in range(length)] for i in range(f)]
 
 
 def uncorrected_keys(f: int) -> list[list[tuple[int, int]]]:
@@ -138,6 +160,50 @@ def test_corrected_window_attention_is_equation_8(f: int, bias: bool) -> None:
     ours = attend(AnimateZeroSettings(), layer, z, p)
     theirs = literal(layer, z, p, query_row=[f - 1] * f, keys=corrected_keys(f))
     assert (ours - theirs).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize(("f", "length"), [(F, 4), (9, 4), (7, 1), (F, F)])
+def test_a_long_clip_is_seen_through_a_window_that_slides(f: int, length: int) -> None:
+    z, p, layer = random(3, f, C), random(length, C, seed=1), Layer()
+    ours = attend(AnimateZeroSettings(window_length=length), layer, z, p)
+    theirs = literal(layer, z, p, query_row=[length - 1] * f, keys=sliding_keys(f, length))
+    assert (ours - theirs).abs().max() < 1e-13
+    if length == f:
+        assert sliding_keys(f, f) == corrected_keys(f)
+
+
+@pytest.mark.parametrize(("f", "length"), [(2, 2), (F, F), (9, 4)])
+def test_two_ends_are_blended(f: int, length: int) -> None:
+    z, p, layer = random(3, f, C), random(length, C, seed=1), Layer()
+    settings = AnimateZeroSettings(window_length=length)
+    ours = attend(settings, layer, z, p, two_ends=True)
+    from_start = literal(layer, z, p, query_row=[length - 1] * f, keys=sliding_keys(f, length))
+    from_end = literal(layer, z, p, query_row=[0] * f, keys=sliding_keys_from_end(f, length))
+    for i in range(f):
+        share = i / (f - 1)
+        expected = (1 - share) * from_start[:, i] + share * from_end[:, i]
+        assert (ours[:, i] - expected).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize(("f", "length"), [(F, F), (9, 4)])
+def test_two_ends_backwards_are_the_clip_backwards(f: int, length: int) -> None:
+    z, p, layer = random(3, f, C), random(length, C, seed=1), Layer()
+    settings = AnimateZeroSettings(window_length=length)
+    forwards = attend(settings, layer, z, p, two_ends=True)
+    backwards = attend(settings, layer, z.flip(1), p.flip(0), two_ends=True)
+    assert (backwards.flip(1) - forwards).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize("window", ["corrected", "uncorrected"])
+def test_lively_frames_are_farther_apart(window: str) -> None:
+    """At strength 2 every third row of the table is used."""
+    z, p, layer = random(3, F, C), random(3 * F, C, seed=1), Layer()
+    settings = AnimateZeroSettings(window=window, motion_strength=2.0, window_length=3 * F)
+    assert settings.speed == 3
+    ours = attend(settings, layer, z, p)
+    own = replace(settings, motion_strength=1.0)
+    assert (ours - attend(own, layer, z, p[::3])).abs().max() < 1e-6
+    assert (ours - attend(own, layer, z, p)).abs().max() > 0.01
 
 
 def test_query_position_own() -> None:
@@ -254,7 +320,22 @@ def test_sites_are_both_attentions_of_the_chosen_blocks() -> None:
     assert {name.rpartition(".")[2] for name in down} == {"attn1", "attn2"}
     everywhere = AnimateZeroSettings(window_blocks=("down", "mid", "up"))
     assert len(WindowAttention(everywhere, 4).sites(unet)) == 4 + 2 + 8
-    assert WindowAttention(AnimateZeroSettings(window="off"), 4).sites(unet) == ()
+    off = AnimateZeroSettings(window="off")
+    assert WindowAttention(off, 4).sites(unet) == ()
+
+
+def test_sites_are_all_attentions_of_a_clip_longer_than_a_window() -> None:
+    """Or of one whose positions are not the usual ones, each of them once."""
+    unet = tiny_unet()
+    for settings in (
+        AnimateZeroSettings(window_length=3),
+        AnimateZeroSettings(window_length=3, window="off"),
+        AnimateZeroSettings(window_blocks=("down", "mid", "up"), window_length=3),
+        AnimateZeroSettings(motion_strength=1.5),
+    ):
+        sites = WindowAttention(settings, 4).sites(unet)
+        assert len(sites) == len(set(sites)) == 4 + 2 + 8
+    assert len(WindowAttention(AnimateZeroSettings(motion_strength=0.5), 4).sites(unet)) == 4
 
 
 def test_lora_on_the_projections_is_followed() -> None:

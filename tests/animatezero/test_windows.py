@@ -163,7 +163,9 @@ def test_overlapping_attention_is_a_weighted_mean(num_frames: int, length: int) 
             slot = frame - start
             if not 0 <= slot < length:
                 continue
-            seen = [part.token[..., start : start + length, :] + part.position for part in (q, k, v)]
+            seen = [
+                part.token[..., start : start + length, :] + part.position for part in (q, k, v)
+            ]
             weight = min(slot + 1, length - slot)
             total += weight * global_attention(*seen)[..., slot, :]
             weights += weight

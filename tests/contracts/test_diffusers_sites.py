@@ -6,6 +6,7 @@ If an upgrade of diffusers or transformers breaks one of these, mend that file.
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from stillmotion.adapters.diffusers_sites import (
     latent_multiple,
     max_frames,
     motion_modules,
+    silence_positions,
     spatial_self_attentions,
     temporal_attentions,
 )
@@ -129,6 +131,56 @@ def test_positions_follow_the_module_to_another_dtype() -> None:
     unet.to(torch.bfloat16)
     assert site.pos_embed.pe.dtype == torch.bfloat16
     assert site.positions(torch.zeros(1, 3, 8), 3).dtype == torch.float32
+
+
+def test_positions_of_another_speed_lie_between_the_rows() -> None:
+    """Whole steps hit rows of the table exactly, others lie straight between their neighbours."""
+    site = next(iter(temporal_attentions(tiny_unet(), ("down",)).values()))
+    table, like = site.pos_embed.pe[0], torch.zeros(1, 3, 8)
+    assert torch.equal(site.positions(like, 8), table)
+    assert torch.equal(site.positions(like, 8, 1.0), table)
+    assert torch.equal(site.positions(like, 3, 3.0), table[[0, 3, 6]])
+    assert torch.equal(site.positions(like, 2, 7.0), table[[0, 7]])
+    half = site.positions(like, 5, 1.5)
+    assert torch.equal(half[[0, 2, 4]], table[[0, 3, 6]])
+    assert torch.allclose(half[1], (table[1] + table[2]) / 2, atol=1e-6)
+    assert torch.allclose(half[3], (table[4] + table[5]) / 2, atol=1e-6)
+    slow = site.positions(like, 6, 0.25)
+    assert torch.allclose(slow[3], (table[0] + 3 * table[1]) / 4, atol=1e-6)
+    for speed in (1.0, 1.5):
+        rows = site.positions(like.bfloat16(), 4, speed)
+        assert rows.dtype == torch.bfloat16
+        assert (rows.float() - site.positions(like, 4, speed)).abs().max() < 1e-2
+
+
+def test_a_silenced_table_adds_nothing_to_any_number_of_frames() -> None:
+    """Silenced once for each of the two attentions that share it."""
+    unet = tiny_unet()
+    block = unet.down_blocks[0].motion_modules[0].transformer_blocks[0]
+    x = torch.randn((2, 20, 8), generator=torch.Generator().manual_seed(0))
+    expected, names = block.pos_embed(x[:, :4]), list(unet.state_dict())
+    assert not torch.equal(expected, x[:, :4])
+    with ExitStack() as undo:
+        silence_positions(block.pos_embed, undo)
+        silence_positions(block.pos_embed, undo)
+        assert torch.equal(block.pos_embed(x), x)
+        assert list(unet.state_dict()) == names
+    assert torch.equal(block.pos_embed(x[:, :4]), expected)
+    assert "forward" not in vars(block.pos_embed)
+    with pytest.raises(RuntimeError):
+        block.pos_embed(x)
+
+
+def test_with_positions_silenced_temporal_layers_see_the_norm_s_output_alone() -> None:
+    unet = tiny_unet()
+    block = unet.down_blocks[0].motion_modules[0].transformer_blocks[0]
+    normed, received = [], []
+    block.norm1.register_forward_hook(lambda module, args, output: normed.append(output))
+    block.attn1.register_forward_pre_hook(lambda module, args: received.append(args[0]))
+    with ExitStack() as undo:
+        silence_positions(block.pos_embed, undo)
+        call(unet, video(3))
+    assert torch.equal(received[0], normed[0])
 
 
 def test_a_processor_is_found_in_the_instance_before_the_class(unet: UNetMotionModel) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 DENSITY = 2
 """How many times more steps are made than are wanted."""
-_NUM_TARGETS = 40
+_MAX_LIMITS = 256
 _MAX_SIDE = 128
 
 
@@ -24,14 +24,18 @@ def dense_count(num_frames: int) -> int:
 def even_frames(frames: NDArray[np.uint8], count: int) -> list[int]:
     """Numbers of `count` of the frames (f h w 3), rising, the first and the last among them.
 
-    Of all such choices about the one whose largest step, over the mean step, is smallest; a step
-    is the mean absolute difference of neighbours.  2 <= `count` <= f.
+    Of all such choices the one whose largest step, over the mean step, is smallest; a step is the
+    mean absolute difference of neighbours.  2 <= `count` <= f.
     """
     steps = _distances(_reduced(frames))
-    best, chosen = np.inf, list(range(count))
-    pairs = steps[np.triu_indices_from(steps, 1)]
-    for target in np.quantile(pairs, np.linspace(0, 1, _NUM_TARGETS)):
-        indices = _nearest_to(target, steps, count)
+    limits = np.unique(steps[np.triu_indices_from(steps, 1)])
+    if len(limits) > _MAX_LIMITS:
+        limits = limits[np.linspace(0, len(limits) - 1, _MAX_LIMITS).round().astype(int)]
+    best, chosen = np.inf, [*range(count - 1), len(frames) - 1]
+    for limit in limits:
+        indices = _longest_path(steps, limit, count)
+        if indices is None:
+            continue
         taken = steps[indices[:-1], indices[1:]]
         uneven = taken.max() / max(taken.mean(), 1e-9)
         if uneven < best:
@@ -39,20 +43,24 @@ def even_frames(frames: NDArray[np.uint8], count: int) -> list[int]:
     return chosen
 
 
-def _nearest_to(target: float, steps: NDArray[np.float32], count: int) -> list[int]:
-    """The path from the first frame to the last in `count` - 1 steps that are nearest `target`.
+def _longest_path(steps: NDArray[np.float32], limit: float, count: int) -> list[int] | None:
+    """The path from the first frame to the last in `count` - 1 steps with the largest sum.
 
-    By dynamic programming over the sum of squared differences.
+    No step is above `limit`; None if there is no such path.  By dynamic programming: with the
+    largest step bounded, the largest sum is the largest mean.
     """
     num_frames = len(steps)
-    penalty = np.where(np.triu(np.ones_like(steps), 1) > 0, (steps - target) ** 2, np.inf)
-    cost = np.full(num_frames, np.inf)
-    cost[0] = 0.0
+    usable = np.triu(steps <= limit, 1)
+    gain = np.where(usable, steps, -np.inf)
+    total = np.full(num_frames, -np.inf)
+    total[0] = 0.0
     before = []
     for _ in range(count - 1):
-        total = cost[:, None] + penalty
-        before.append(total.argmin(axis=0))
-        cost = total.min(axis=0)
+        reached = total[:, None] + gain
+        before.append(reached.argmax(axis=0))
+        total = reached.max(axis=0)
+    if not np.isfinite(total[-1]):
+        return None
     path = [num_frames - 1]
     for step in reversed(before):
         path.append(int(step[path[-1]]))

@@ -2,7 +2,7 @@
 
 A VAE's latents are nearly linear in the colours of the pixels that they stand for, so a small
 matrix shows them without the decoder.  Which matrix is a property of the VAE: it is kept with the
-model as `latent_rgb` in `stillmotion.json`, and fitted in `miniature/preview.py`.
+model as `latent_rgb` in `stillmotion.json`, and for models without it fitted to the still.
 """
 
 from __future__ import annotations
@@ -43,17 +43,11 @@ class LatentPreview:
             )
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[float]] | None, channels: int) -> LatentPreview:
+    def from_rows(cls, rows: Sequence[Sequence[float]], channels: int) -> LatentPreview:
         """From `latent_rgb` of a model's description: `channels` rows of the matrix, then the bias.
 
-        Raises ModelError if the model has none, or one of another shape.
+        Raises ModelError for another shape.
         """
-        if rows is None:
-            raise ModelError(
-                "this model has no table for previews; fit one with "
-                "stillmotion.miniature.preview.fit_latent_rgb and write it into its "
-                "stillmotion.json as latent_rgb"
-            )
         if len(rows) != channels + 1 or any(len(row) != 3 for row in rows):
             raise ModelError(
                 f"latent_rgb of this model has rows of {sorted({len(row) for row in rows})} "
@@ -62,6 +56,33 @@ class LatentPreview:
             )
         table = torch.tensor(rows, dtype=torch.float32)
         return cls(table[:-1], table[-1])
+
+    @classmethod
+    def fitted(cls, latents: Tensor, colours: Tensor) -> LatentPreview:
+        """Least squares of colours in -1..1 (n 3) on latents (n c), as the U-Net has them scaled.
+
+        Raises InputError if there are fewer latents than numbers to be fitted.
+        """
+        if len(latents) <= latents.shape[1]:
+            raise InputError(
+                f"{len(latents)} latents are too few to fit {latents.shape[1] + 1} rows; give "
+                "more or larger pictures."
+            )
+        values = latents.double()
+        with_one = torch.cat([values, values.new_ones(len(values), 1)], dim=1)
+        table = torch.linalg.lstsq(with_one, colours.double()).solution.float()
+        return cls(table[:-1], table[-1])
+
+    @classmethod
+    def of_picture(cls, image: NDArray[np.uint8], z_0: Tensor) -> LatentPreview:
+        """Fitted to one picture, RGB (h w 3), and its clean latents (c h' w').
+
+        For models without a table: the frames of a clip have the colours of its still.  Raises
+        InputError as `fitted` does.
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] / 127.5 - 1
+        means = F.adaptive_avg_pool2d(pixels, (z_0.shape[-2], z_0.shape[-1]))[0]
+        return cls.fitted(z_0.cpu().flatten(1).T, means.flatten(1).T)
 
     def rows(self) -> list[list[float]]:
         """What `from_rows` reads, to be kept in a model's description."""

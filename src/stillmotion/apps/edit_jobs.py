@@ -20,6 +20,7 @@ from stillmotion.apps.pictures import Picture, load_picture, model_size
 from stillmotion.apps.records import GuideRecord
 from stillmotion.errors import InputError
 from stillmotion.media import control_maps
+from stillmotion.media.container import Clip
 from stillmotion.media.fit import fit_picture
 from stillmotion.media.provenance import fingerprint_pixels
 from stillmotion.media.reading import read_frames
@@ -184,9 +185,7 @@ def _maps(source: SourceWish, model: LoadedModel, say: Say) -> _Maps:
         )
     if source.control == "edges":
         control_maps.require_opencv()
-    clip = read_frames(
-        source.clip, start=source.start, count=source.count or MAX_FRAMES, stride=source.stride
-    )
+    clip = _frames_of(source, say)
     height, width = clip.frames.shape[1:3]
     target = model_size(model, height, width)
     if target != (height, width):
@@ -199,6 +198,19 @@ def _maps(source: SourceWish, model: LoadedModel, say: Say) -> _Maps:
         estimator = control_maps.load_depth_estimator(source.depth_model, device)
         return _Maps(control_maps.depth(frames, estimator), clip.fps)
     return _Maps(control_maps.given(frames), clip.fps)
+
+
+def _frames_of(source: SourceWish, say: Say) -> Clip:
+    """As many frames as were asked for, else all up to `MAX_FRAMES`."""
+    chosen = {"start": source.start, "stride": source.stride}
+    if source.count is not None:
+        return read_frames(source.clip, count=source.count, **chosen)
+    try:
+        clip = read_frames(source.clip, count=MAX_FRAMES, **chosen)
+    except InputError:  # shorter, or unreadable, which is said now
+        return read_frames(source.clip, **chosen)
+    say(f"the first {MAX_FRAMES} frames of the clip are taken; --frames takes another number")
+    return clip
 
 
 def _record(wish: EditWish, guide: ControlGuide) -> GuideRecord:

@@ -33,6 +33,16 @@ _Processes = Annotated[
         metavar="N", min=1, help="Worker processes.", show_default="one for each CPU core"
     ),
 ]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="NAME.md",
+        help="Also write the table to this file.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -80,16 +90,7 @@ def ablation(
         int, typer.Option(metavar="N", min=1, help="Prompts, over all looks by turns.")
     ] = 25,
     model: _Model = "miniature",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="NAME.md",
-            help="Also write the table to this file.",
-            show_default=False,
-        ),
-    ] = None,
+    output: _Output = None,
     folder: _Folder = Path("runs/evaluation"),
     processes: _Processes = None,
     device: Device = "cpu",
@@ -109,17 +110,72 @@ def ablation(
 
     from stillmotion.evaluation.ablation import as_facts, summarise, table
     from stillmotion.evaluation.run import measure
-    from stillmotion.runtime.files import atomic_path
     from stillmotion.runtime.progress import Progress
 
     plan = _plan(model, folder, processes, device)
     with resumable(), Progress("evaluate ablation", total=prompts, quiet=quiet) as progress:
         summary = summarise(measure(plan, "ablation", prompts, progress.advance))
     text = table(summary)
+    _write(text, output, force)
+    show(text, {"prompts": prompts, "rows": as_facts(summary)}, as_json=as_json)
+
+
+@app.command()
+def features(
+    prompts: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Prompts, over all looks by turns.")
+    ] = 20,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--features",
+            metavar="NAME",
+            help="Measure this feature; give it once for each.",
+            show_default="all",
+        ),
+    ] = None,
+    model: _Model = "miniature",
+    output: _Output = None,
+    folder: _Folder = Path("runs/evaluation"),
+    processes: _Processes = None,
+    device: Device = "cpu",
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what each feature does to a clip: its ends, steps, colours, motion, time and memory.
+
+    Needs OpenCV (the extra `edit`).  Stop it at any time: the same command goes on with what is
+    missing.
+    """
+    from stillmotion.apps.console import resumable, show
+    from stillmotion.apps.outputs import check_file_output
+
+    if output is not None:
+        check_file_output(output, overwrite=force)
+
+    from stillmotion.evaluation import feature_table
+    from stillmotion.evaluation.ablation import as_facts
+    from stillmotion.evaluation.features import chosen
+    from stillmotion.runtime.progress import Progress
+
+    wanted = chosen(names or [])
+    plan = _plan(model, folder, processes, device)
+    total = feature_table.num_samples(plan, wanted, prompts)
+    with resumable(), Progress("evaluate features", total=total, quiet=quiet) as progress:
+        entries = feature_table.measure_features(plan, wanted, prompts, progress.advance)
+    text = feature_table.tables(entries)
+    _write(text, output, force)
+    show(text, {"prompts": prompts, "rows": as_facts(entries)}, as_json=as_json)
+
+
+def _write(text: str, output: Path | None, force: bool) -> None:
+    """Write a table to the file that is asked for, if one is."""
+    from stillmotion.runtime.files import atomic_path
+
     if output is not None:
         with atomic_path(output, overwrite=force) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-    show(text, {"prompts": prompts, "rows": as_facts(summary)}, as_json=as_json)
 
 
 def _plan(model: str, folder: Path, processes: int | None, device: str) -> Plan:

@@ -175,7 +175,7 @@ def check_animation(model: LoadedModel, request: AnimateRequest, say: Say) -> No
     seeded(request.seed)
     seeded(request.seed + request.count - 1)
     if request.preview is not None:
-        latent_preview(model)
+        latent_preview(model, request.first.still)
     _memory_plan(model, request)
     _rehearse(request, clip_record(model, request, request.seed))
     for prompt in dict.fromkeys(request.prompts):
@@ -313,7 +313,8 @@ def _memory_plan(model: LoadedModel, request: AnimateRequest) -> MemoryPlan:
 def _preview(model: LoadedModel, request: AnimateRequest) -> OnPreview | None:
     if request.preview is None:
         return None
-    return preview_writer(model, request.preview, request.sampling.num_inference_steps)
+    steps = request.sampling.num_inference_steps
+    return preview_writer(model, request.first.still, request.preview, steps)
 
 
 def _narrowed(model: LoadedModel, still: Still) -> Still:

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
 from stillmotion.animatezero.still import Still
 from stillmotion.evaluation.samples import Sample, domain_of, make_sample
 from stillmotion.evaluation.steps import first_step_ratio, late_drift, step_sizes
 from stillmotion.miniature.judge import Judge
+from stillmotion.models.registry import resolve_model
 
 Row = dict[str, Any]
 
@@ -39,7 +41,7 @@ class Measurer:
     @cached_property
     def judge(self) -> Judge:
         """The judge that lies in the model's folder."""
-        return Judge.load(self.model().folder.path / "judge.safetensors")
+        return Judge.load(resolve_model(self._reference).path / "judge.safetensors")
 
     def still(self, index: int) -> Row:
         """A drawn still, in the looks by turns: does it show what was asked for?"""
@@ -82,10 +84,10 @@ class Measurer:
             }
         return {"domain": domain, "rows": rows}
 
-    def _draw(self, sample: Sample, domain: str) -> Still:
+    def _draw(self, sample: Sample, domain: str, guide: ControlGuide | None = None) -> Still:
         model = self.model(domain)
         [still] = model.pipeline.draw(
-            model.styled(sample.prompt), seeds=[sample.seed], sampling=model.sampling
+            model.styled(sample.prompt), seeds=[sample.seed], sampling=model.sampling, guide=guide
         )
         return still
 

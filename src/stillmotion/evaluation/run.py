@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 
 from stillmotion import __version__
-from stillmotion.evaluation.measure import Measurer, Row
+from stillmotion.evaluation.feature_clips import FeatureMeasurer
+from stillmotion.evaluation.measure import Row
 
-TASKS = ("still", "animatediff", "animatezero", "ablation")
+TASKS = ("still", "animatediff", "animatezero", "ablation", "feature")
 Tick = Callable[[], None]
 # Written by measuring, so no part of what is measured.
 _NOT_MEASURED = frozenset({"card.json"})
@@ -50,14 +51,17 @@ def model_identity(folder: Path) -> str:
 
 
 def measure(plan: Plan, task: str, count: int, tick: Tick | None = None) -> list[Row]:
-    """Rows 0..count-1 of a task, those on disk first; `tick` is called once for each."""
+    """Rows 0..count-1 of a task, those on disk first; `tick` is called once for each.
+
+    `task` is one of `TASKS`, with "/" and a name behind it where there are several of a kind.
+    """
     path = plan.folder / f"{task}.jsonl"
     rows = read_rows(path)
     missing = [index for index in range(count) if index not in rows]
     for _ in range(count - len(missing)):
         _call(tick)
     if missing:
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _end_last_line(path)
         _make(plan, task, missing, rows, path, tick)
     return [rows[index] for index in range(count)]
@@ -72,7 +76,7 @@ def _make(
         min(plan.processes, len(missing)),
         get_context("spawn"),
         _prepare,
-        (plan.reference, plan.device, plan.processes),
+        (plan,),
     )
     others = set(active_children())
     with _deaf_to_interrupts():
@@ -132,17 +136,18 @@ def _call(tick: Tick | None) -> None:
         tick()
 
 
-_measurer: Measurer | None = None
+_measurer: FeatureMeasurer | None = None
 
 
-def _prepare(reference: str, device: str, processes: int) -> None:
+def _prepare(plan: Plan) -> None:
     global _measurer
-    if processes > 1:
+    if plan.processes > 1:
         torch.set_num_threads(1)
-    _measurer = Measurer(reference, device)
+    _measurer = FeatureMeasurer(plan.reference, plan.device, plan.folder)
 
 
 def _work(task: str, index: int) -> Row:
     assert _measurer is not None
-    row: Row = getattr(_measurer, task)(index)
+    kind, *name = task.split("/")
+    row: Row = getattr(_measurer, kind)(*name, index)
     return row

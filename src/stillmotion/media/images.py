@@ -45,7 +45,7 @@ def load_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
                 f"'{path}' has {width} x {height} pixels; at most {max_pixels} pixels are read: "
                 "make it smaller first."
             )
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(picture))).copy()
+        return np.asarray(to_rgb(ImageOps.exif_transpose(picture))).copy()
 
 
 def read_png_text(path: Path) -> dict[str, str]:
@@ -167,7 +167,7 @@ def open_picture(path: Path, formats: tuple[str, ...] = _INPUT_FORMATS) -> Itera
         raise InputError(f"'{path}' is damaged or cut short: {error}.") from error
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
         grey = np.asarray(picture).astype(np.int64) >> 8
         picture = Image.fromarray(grey.clip(0, 255).astype(np.uint8))

@@ -20,9 +20,9 @@ from stillmotion.errors import InputError
 from stillmotion.media.clips import CLIP_SUFFIXES, check_clip_path, load_clip
 from stillmotion.media.container import DEFAULT_FPS, Clip, check_decoded_size, stack_frames
 from stillmotion.media.cut_short import check_not_cut_short
-from stillmotion.media.images import MAX_PIXELS, _to_rgb, load_image, open_picture
+from stillmotion.media.images import MAX_PIXELS, load_image, open_picture, to_rgb
 from stillmotion.media.provenance import OutputRecord, Provenance
-from stillmotion.media.video import _EXACT_SCALING, _opened
+from stillmotion.media.video import EXACT_SCALING, opened_video
 
 MAX_FRAMES = 100_000
 """Most frames that are read from one clip."""
@@ -141,7 +141,7 @@ def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
     check_not_cut_short(path, demuxer)
     frames: list[NDArray[np.uint8]] = []
     seen = 0
-    with _opened(demuxer, path) as source:
+    with opened_video(demuxer, path) as source:
         # A cover picture is a stream of video, too.
         streams = [s for s in source.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
@@ -166,7 +166,7 @@ def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
 
 def _upright(picture: Any) -> NDArray[np.uint8]:
     """A decoded frame as RGB (h w 3), turned by the display matrix to the next quarter."""
-    frame = picture.to_ndarray(format="rgb24", interpolation=_EXACT_SCALING)
+    frame = picture.to_ndarray(format="rgb24", interpolation=EXACT_SCALING)
     # PyAV and numpy both count counterclockwise.
     return np.rot90(frame, round(picture.rotation / 90))
 
@@ -184,7 +184,7 @@ def _read_animation(path: Path, pillow_format: str, asked: _Selection) -> Clip:
             picture.load()  # before this a WebP does not tell its duration
             milliseconds += picture.info.get("duration", 0)
             if index in indices:
-                frames.append(np.asarray(_to_rgb(picture)))
+                frames.append(np.asarray(to_rgb(picture)))
     fps = 1000 * (indices[-1] + 1) / milliseconds if milliseconds else DEFAULT_FPS
     return asked.clip(path, frames, fps)
 

@@ -34,7 +34,7 @@ from stillmotion.media.provenance import OutputRecord
 # bicubic | full_chroma_int | full_chroma_inp | accurate_rnd | bitexact of libswscale's sws_flags,
 # as a number because PyAV 17 does not name them.  Without them the colours of a smooth picture
 # come back about 1.2 levels too dark (40 dB instead of 52 dB).
-_EXACT_SCALING = 4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
+EXACT_SCALING = 4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
 _BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709 and AVCOL_TRC_BT709 alike
 _LIMITED = int(ColorRange.MPEG)
 
@@ -60,7 +60,7 @@ def _write(
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
-                interpolation=_EXACT_SCALING,
+                interpolation=EXACT_SCALING,
             )
             picture.pts = index
             picture.time_base = stream.codec_context.time_base
@@ -90,13 +90,13 @@ def _add_stream(output: Any, codec: str, options: dict[str, str], clip: Recordin
 
 def _read(demuxer: str, path: Path, record: OutputRecord | None) -> Clip:
     frames: list[NDArray[np.uint8]] = []
-    with _opened(demuxer, path) as source:
+    with opened_video(demuxer, path) as source:
         if not source.streams.video:
             raise InputError(f"'{path}' holds no video.")
         stream = source.streams.video[0]
         for picture in source.decode(stream):
             check_decoded_size(path, len(frames) + 1, picture.height, picture.width)
-            frames.append(picture.to_ndarray(format="rgb24", interpolation=_EXACT_SCALING))
+            frames.append(picture.to_ndarray(format="rgb24", interpolation=EXACT_SCALING))
         fps = float(stream.average_rate or DEFAULT_FPS)
     clip = stack_frames(path, frames)
     if record is None:
@@ -105,13 +105,13 @@ def _read(demuxer: str, path: Path, record: OutputRecord | None) -> Clip:
 
 
 def _read_note(demuxer: str, path: Path) -> str | None:
-    with _opened(demuxer, path) as source:
+    with opened_video(demuxer, path) as source:
         tags = {key.lower(): value for key, value in source.metadata.items()}
     return tags.get("comment")
 
 
 @contextmanager
-def _opened(demuxer: str, path: Path) -> Iterator[Any]:
+def opened_video(demuxer: str, path: Path) -> Iterator[Any]:
     """Open a local video and turn decoding errors into one sentence.
 
     The demuxer is given and only files may be opened: left to guess, FFmpeg would also take a

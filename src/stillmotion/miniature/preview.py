@@ -8,7 +8,6 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from stillmotion.animatezero.preview import LatentPreview
-from stillmotion.errors import InputError
 from stillmotion.miniature.data import to_model_range
 
 
@@ -18,15 +17,7 @@ def fit_latent_rgb(vae: AutoencoderKL, images: Tensor) -> LatentPreview:
     `images` uint8 (n 3 h w) of everything that the VAE is used for; latents are scaled as the
     U-Net sees them.  Raises InputError if there are fewer latents than numbers to be fitted.
     """
-    latents, colours = _samples(vae, images)
-    if len(latents) <= latents.shape[1]:
-        raise InputError(
-            f"{len(latents)} latents are too few to fit {latents.shape[1] + 1} rows; give more "
-            "pictures."
-        )
-    with_one = torch.cat([latents, latents.new_ones(len(latents), 1)], dim=1)
-    table = torch.linalg.lstsq(with_one, colours).solution.float()
-    return LatentPreview(table[:-1], table[-1])
+    return LatentPreview.fitted(*_samples(vae, images))
 
 
 def r_squared(preview: LatentPreview, vae: AutoencoderKL, images: Tensor) -> float:
