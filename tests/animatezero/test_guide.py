@@ -245,7 +245,7 @@ def test_impossible_guides_are_refused(change: dict, said: str) -> None:
 
 def test_too_few_or_other_maps_are_refused(pipe, net, still, sampling) -> None:
     guide = ControlGuide(net=net, maps=some_maps())
-    with pytest.raises(InputError, match="There are 4 control maps .*; 5 of 8 x 8 are needed"):
+    with pytest.raises(InputError, match=r"There are 4 control maps .*; 5 of 8 x 8 are needed"):
         pipe.animate(still, seed=1, num_frames=5, guide=guide)
     wide = replace(guide, maps=np.zeros((5, 8, 12, 3), np.uint8))
     with pytest.raises(InputError, match="8 x 12 pixels"):

@@ -277,8 +277,22 @@ def test_a_drawn_still_can_be_taken_as_a_photograph(pipe, still) -> None:
 
 @pytest.mark.parametrize("num_frames", [0, -1, 2.0, True])
 def test_impossible_frame_counts_are_refused(pipe, still, num_frames) -> None:
-    with pytest.raises(InputError, match="num_frames is .*; give a whole number from 1 up"):
+    with pytest.raises(InputError, match=r"num_frames is .*; give a whole number from 1 up"):
         pipe.animate(still, seed=1, num_frames=num_frames)
+
+
+def test_half_an_ip_adapter_is_refused(still, sampling) -> None:
+    """An adapter without a picture, or a picture without an adapter."""
+    pipe, embeds = tiny_pipeline(), (torch.zeros(2, 1, 8),)
+    with pytest.raises(InputError, match="no IP-Adapter; load one first"):
+        pipe.animate(still, seed=1, num_frames=2, image_embeds=embeds)
+    with pytest.raises(InputError, match="no IP-Adapter; load one first"):
+        pipe.draw("a", seeds=[1], sampling=sampling, image_embeds=embeds)
+    pipe.unet.encoder_hid_proj = torch.nn.Identity()  # what loading one leaves there
+    with pytest.raises(InputError, match="unload_ip_adapter"):
+        pipe.animate(still, seed=1, num_frames=2)
+    with pytest.raises(InputError, match="unload_ip_adapter"):
+        pipe.draw("a", seeds=[1], sampling=sampling)
 
 
 def test_a_window_without_positions_is_refused(pipe, still) -> None:

@@ -74,7 +74,7 @@ def test_towards_another_text() -> None:
 
 @pytest.mark.parametrize("texts", [{}, {-1: "a"}, {0.5: "a"}, {True: "a"}, {"0": "a"}])
 def test_impossible_tracks_are_refused(texts: dict) -> None:
-    with pytest.raises(InputError, match="at least one frame|frames count from 0"):
+    with pytest.raises(InputError, match=r"at least one frame|frames count from 0"):
         PromptTrack(texts)
 
 

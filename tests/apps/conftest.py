@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,8 +16,13 @@ from PIL import Image
 
 from stillmotion.apps.cli import main
 
+if TYPE_CHECKING:
+    from stillmotion.animatezero.loading import LoadedModel
+
 NEON = "neon.png"
 PLAIN = "plain.png"
+CITY = "city.png"
+HILLS = "a red balloon over green hills"
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,16 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a plain still and one in neon, of two steps each; not to be written to."""
+    """A folder with two plain stills and one in neon, of two steps each; not to be written to."""
     folder = tmp_path_factory.mktemp("drawn")
-    for name, seed, options in ((PLAIN, 7, []), (NEON, 3, ["--look", "neon"])):
-        command = ["draw", "a red balloon over green hills", "--steps", "2", "-q"]
+    for name, prompt, look, seed in (
+        (PLAIN, HILLS, "plain", 7),
+        (CITY, "a red balloon over a grey city", "plain", 7),
+        (NEON, HILLS, "neon", 3),
+    ):
+        command = ["draw", prompt, "--look", look, "--seed", str(seed), "--steps", "2", "-q"]
         with pytest.raises(SystemExit) as end:
-            main([*command, "--seed", str(seed), *options, "-o", str(folder / name)])
+            main([*command, "-o", str(folder / name)])
         assert end.value.code == 0
     return folder
 
@@ -90,6 +99,35 @@ def still(drawn: Path) -> Path:
 @pytest.fixture
 def neon_still(drawn: Path) -> Path:
     return drawn / NEON
+
+
+@pytest.fixture
+def city(drawn: Path) -> Path:
+    """Another still, to end with."""
+    return drawn / CITY
+
+
+@pytest.fixture(scope="session")
+def _models() -> dict[str, LoadedModel]:
+    return {}
+
+
+@pytest.fixture
+def loaded_once(_models: dict[str, LoadedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`animate` finds a model loaded that an earlier test has used, which saves half the time.
+
+    It leaves a model as it was, but for weights stored in 8 bits: not for tests of these.
+    """
+
+    from stillmotion.animatezero.loading import load_model  # heavy: some tests need none
+
+    def load(reference: str, **options: Any) -> LoadedModel:
+        key = repr((reference, sorted(options.items())))
+        if key not in _models:
+            _models[key] = load_model(reference, **options)
+        return _models[key]
+
+    monkeypatch.setattr("stillmotion.apps.recall.load_model", load)
 
 
 @pytest.fixture
@@ -106,6 +144,20 @@ def copy_still(still: Path, folder: Path) -> Path:
     latents = f"{still.stem}.latents.safetensors"
     shutil.copy(still.with_name(latents), folder / latents)
     return Path(shutil.copy(still, folder / still.name))
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """The bytes of a clip, file by file."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {frame.name: frame.read_bytes() for frame in path.iterdir()}
+
+
+def check_refused(run: Run, here: Path, said: str, *arguments: str | Path) -> None:
+    """The command line says `said` in one sentence, and writes nothing."""
+    before = sorted(here.rglob("*"))
+    assert said in run(*arguments).error
+    assert sorted(here.rglob("*")) == before
 
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:

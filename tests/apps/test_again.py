@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.apps.conftest import Run, copy_still, save_picture
+from tests.apps.conftest import Run, copy_still, files, save_picture
 
 from stillmotion import load_clip, save_clip
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import Provenance
 
 FAST = ("--frames", "2", "-q")
-
-
-def files(path: Path) -> dict[str, bytes]:
-    """The bytes of a clip, file by file."""
-    if path.is_file():
-        return {"": path.read_bytes()}
-    return {frame.name: frame.read_bytes() for frame in path.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["mp4", "webm", "gif", "webp", "safetensors", "frames"])
@@ -79,7 +72,7 @@ def test_another_picture_is_told(run: Run, here: Path, still: Path) -> None:
     assert run("animate", still, "-o", "a.gif", *FAST).code == 0
     done = run("animate", "p.png", "--from", "a.gif", "-o", "b.gif", "-q")
     assert done.code == 0
-    assert "this is not the picture that 'a.gif' was made from" in done.notes
+    assert "'p.png' is not the picture that 'a.gif' was made from" in done.notes
 
 
 def tampered(path: Path, **changes: Any) -> Path:

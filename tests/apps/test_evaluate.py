@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from tests.apps.conftest import Run
+from tests.quick_miniature import quick_miniature
 
-from stillmotion.evaluation import ablation, card
+from stillmotion.evaluation import ablation, card, feature_table
 from stillmotion.evaluation.card import Line
+from stillmotion.evaluation.features import FEATURES
 from stillmotion.evaluation.run import Plan, model_identity
 from stillmotion.models.registry import miniature_folder
 
@@ -46,6 +48,28 @@ def test_ablation_writes_its_table(run: Run, here: Path, monkeypatch: pytest.Mon
     assert run("evaluate", "ablation", "-o", "table.md", "--force", "-q").code == 0
 
 
+def test_features_writes_its_tables(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], int]] = []
+
+    def measure_features(plan: Plan, names: list[str], prompts: int, tick: Any) -> list[Any]:
+        asked.append((names, prompts))
+        return [{"feature": name, "title": name, "samples": 0, "left_out": "it is a test",
+                 "flow": float("nan")} for name in names]  # fmt: skip
+
+    monkeypatch.setattr(feature_table, "measure_features", measure_features)
+    command = ("evaluate", "features", "-o", "table.md", "-q")
+    done = run(*command, "--prompts", "3", "--features", "loop", "--features", "paper")
+    assert done.code == 0
+    assert (here / "table.md").read_text() == done.out
+    assert "| loop | – | – |" in done.out
+    assert "'table.md' exists already" in run(*command).error
+    facts = run(*command, "--force", "--json").facts
+    assert facts["prompts"] == 20
+    assert [row["feature"] for row in facts["rows"]] == list(FEATURES)
+    assert facts["rows"][0]["flow"] is None
+    assert asked == [(["paper", "loop"], 3), (list(FEATURES), 20)]
+
+
 def test_an_interrupt_tells_that_nothing_is_lost(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +86,7 @@ def test_what_cannot_be_measured(run: Run, here: Path) -> None:
     assert "unknown model" in run("evaluate", "miniature", "--model", "none").error
     assert "The device 'gpu'" in run("evaluate", "ablation", "--device", "gpu").error
     assert "--samples" in run("evaluate", "miniature", "--samples", "0").error
+    assert "There is no feature 'lop'" in run("evaluate", "features", "--features", "lop").error
 
 
 def test_what_cannot_be_trained(run: Run, here: Path) -> None:
@@ -84,3 +109,19 @@ def test_a_true_run_and_its_repetition(run: Run, here: Path) -> None:
     assert json.loads(line)["index"] == 0
     assert run(*command).facts == first.facts
     assert path.read_text().splitlines() == [line]
+
+
+@pytest.mark.slow
+def test_features_truly_measured(run: Run, here: Path) -> None:
+    model = quick_miniature(here / "model", steps=4)
+    command = ("evaluate", "features", "--model", str(model), "--prompts", "2", "--processes", "1")
+    some = ("--features", "loop", "--features", "memory-lean", "--features", "edges", "--json")
+    first = run(*command, *some)
+    assert first.code == 0
+    loop, lean, edges = first.facts["rows"]
+    assert (loop["samples"], lean["samples"]) == (2, 2)
+    assert loop["i1_mse"] == loop["end_mse"] == loop["return_step"] == 0
+    assert lean["difference"] < 0.1
+    if not (model / "controlnet").is_dir():
+        assert "without a ControlNet" in edges["left_out"]
+    assert run(*command, *some).facts == first.facts  # nothing is made again, times included

@@ -17,7 +17,12 @@ COMMANDS = [
     (),
     ("draw",),
     ("animate",),
+    ("edit",),
+    ("convert",),
     ("models",),
+    ("models", "show"),
+    ("models", "add"),
+    ("models", "remove"),
     ("doctor",),
     ("train",),
     ("train", "miniature"),
@@ -27,13 +32,26 @@ COMMANDS = [
 ]
 # Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
 # major version and a changelog line.
+INGREDIENTS = (
+    "checkpoint vae motion lora motion-lora embedding ip-adapter ip-image scheduler clip-skip "
+)
 OPTIONS = {
     "draw": "output count seed look steps guidance negative height width model device download "
-    "force json quiet",
-    "animate": "output from frames fps scale seed look photograph steps guidance negative ablation "
-    "insert-latents share-kv kv-source window window-blocks query-position frame-norm model device "
-    "download force json quiet",
+    "force json quiet " + INGREDIENTS,
+    "animate": "output from count frames fps scale seed look preview last-frame loop seamless "
+    "even-pace towards prompt-at motion-strength drift-correction time-travel time-travel-window "
+    "photograph trajectory first-frame fit steps guidance negative ablation insert-latents "
+    "share-kv kv-source window window-blocks query-position frame-norm window-length model device "
+    "memory download force json quiet " + INGREDIENTS,
+    "edit": "output count still control controlnet depth-model control-scale frames start stride "
+    "fps scale seed look steps guidance negative animatediff model device memory download force "
+    "json quiet",
+    "convert": "to base allow-pickle force json",
     "models": "download json",
+    "models show": "download json",
+    "models add": "folder checkpoint base motion vae lora title licence prompt-prefix negative "
+    "steps guidance height width frames clip-skip json",
+    "models remove": "json",
     "doctor": "device json",
     "train miniature": "stage recipe folder budget package device json quiet",
     "evaluate miniature": "samples model write-card folder processes device json quiet",

@@ -286,13 +286,6 @@ def test_free_init_is_refused() -> None:
         check_unextended(pipe)
 
 
-def test_ip_adapters_are_refused() -> None:
-    pipe = tiny_pipeline()
-    pipe.unet.encoder_hid_proj = torch.nn.Identity()  # what loading one leaves there
-    with pytest.raises(ModelError, match="unload_ip_adapter"):
-        check_unextended(pipe)
-
-
 def test_networks_without_motion_are_refused() -> None:
     with pytest.raises(ModelError, match="no motion modules"):
         max_frames(image_unet_of(tiny_unet()))

@@ -45,6 +45,9 @@ class Bench:
         self.made.append(index)
         return {"square": index**2, "ratio": float("nan") if index == 1 else 1.5}
 
+    def feature(self, name: str, index: int) -> dict[str, Any]:
+        return {"made": f"{name} {index}"}
+
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
@@ -112,6 +115,13 @@ def test_tasks_have_files_of_their_own(bench: Bench, plan: Plan) -> None:
     assert [path.name for path in plan.folder.iterdir()] == ["still.jsonl"]
     [line] = (plan.folder / "still.jsonl").read_text().splitlines()
     assert json.loads(line) == {"index": 0, "square": 0, "ratio": 1.5}
+
+
+def test_tasks_of_a_kind_lie_in_a_folder(bench: Bench, plan: Plan) -> None:
+    assert measure(plan, "feature/loop", 2)[1] == {"made": "loop 1"}
+    assert measure(plan, "feature/long", 1)[0] == {"made": "long 0"}
+    kept = sorted(path.name for path in (plan.folder / "feature").iterdir())
+    assert kept == ["long.jsonl", "loop.jsonl"]
 
 
 def test_the_identity_follows_all_weights_and_no_results(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ class PromptTrack:
         """The text of the first frame."""
         return next(iter(self.texts.values()))
 
+    @property
+    def last(self) -> str:
+        """The text of the last frame."""
+        return list(self.texts.values())[-1]
+
     def check(self, num_frames: int) -> None:
         """Raises InputError for a text at a frame that the clip does not have."""
         last = max(self.texts)

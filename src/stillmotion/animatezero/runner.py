@@ -71,9 +71,9 @@ class Runner:
         frames; a seed thus means the same however the clip is asked for.
         """
         still, still_noise = clip.still, self._noise(clip.generator)
-        words = clip.prompt if isinstance(clip.prompt, str) else clip.prompt.first
+        words = _words_at_ends(clip.prompt)
         if still is None and run.control.needs_trajectory:
-            still = self._draw(words, still_noise, clip.generator)
+            still = self._draw(words[0], still_noise, clip.generator)
         ends = ((0, still), (run.num_frames - 1, clip.last))
         given = {frame: one for frame, one in ends if one is not None}
         references = [*given] if run.control.needs_reference_row else []
@@ -84,7 +84,7 @@ class Runner:
             noise=noise,
             more_noise=lambda: self._noise(clip.generator, run.num_frames),
             anchors=[
-                Anchor(frame, self._trajectory(one, still_noise, words, denoiser))
+                Anchor(frame, self._trajectory(one, still_noise, words[frame > 0], clip.generator))
                 for frame, one in given.items()
                 if run.control.needs_trajectory
             ],
@@ -187,7 +187,9 @@ class Runner:
             )
         return clip.noise.to(self._device, self.pipe.text_encoder.dtype)
 
-    def _trajectory(self, still: Still, noise: Tensor, words: str, denoiser: Denoiser) -> Tensor:
+    def _trajectory(
+        self, still: Still, noise: Tensor, words: str, generator: torch.Generator
+    ) -> Tensor:
         """The still's own latents, or for a photograph those that the settings ask for."""
         if still.latents is not None:
             return still.latents.to(noise)
@@ -201,6 +203,7 @@ class Runner:
         vae = self.pipe.vae
         image = from_pixels(still.image).to(self._device, vae.dtype)
         z_0 = vae.encode(image).latent_dist.mode() * vae.config.scaling_factor
+        denoiser = self._denoiser(words, [0], generator)
         latents = photograph_latents(denoiser, z_0.to(noise), noise, settings, self.tick)
         if predictions:
             self._inverted[id(still), words] = latents
@@ -227,3 +230,8 @@ class Runner:
     def _decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """(1 c f h w) -> uint8 (f h w 3)."""
         return decode(self.pipe.vae, latents, self.setup.memory.decode_chunk)
+
+
+def _words_at_ends(prompt: Prompt) -> tuple[str, str]:
+    """The texts of the first and of the last frame."""
+    return (prompt, prompt) if isinstance(prompt, str) else (prompt.first, prompt.last)

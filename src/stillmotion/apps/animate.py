@@ -299,14 +299,15 @@ def _check_inputs(
 
 
 def _told(facts: dict[str, Any]) -> str:
-    lines = []
+    num_frames, lines = facts["num_frames"], []
+    length = "1 frame" if num_frames == 1 else f"{num_frames} frames"
     for clip in facts["clips"]:
         exact = "is" if clip["first_frame_is_the_still"] else "is not"
         end = ""
         if "last_frame_is_the_still" in clip:
             end = f", the last one {'is' if clip['last_frame_is_the_still'] else 'is not'} as given"
         lines.append(
-            f"{clip['path']}  ({facts['num_frames']} frames, seed {clip['seed']}; the first frame "
-            f"{exact} the still{end})"
+            f"{clip['path']}  ({length}, seed {clip['seed']}; the first frame {exact} the still"
+            f"{end})"
         )
     return "\n".join(lines)

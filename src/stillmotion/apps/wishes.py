@@ -96,7 +96,7 @@ def chosen_control(wish: Wish, kept: ClipRecipe | None) -> AnimateZeroSettings:
         raise InputError(f"the row '{wish.row}' is not in Fig. 6; it has: {', '.join(FIG6_ROWS)}")
     if any(value is not None for value in wish.time_travel.values()):
         base = replace(base, time_travel=_time_travel(wish.time_travel, base.time_travel))
-    if kept is None and wish.last_frame is not None:
+    if wish.last_frame is not None and (kept is None or kept.end != "still"):
         base = replace(base, even_pace=True)
     return with_changes(base, **wish.control)
 

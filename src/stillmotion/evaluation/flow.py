@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +44,8 @@ def flow_magnitude(frames: NDArray[np.uint8]) -> float:
         )
     import cv2
 
-    threads = cv2.getNumThreads()
-    # OpenCV divides a picture among its threads, and what one finds helps only its own part.
-    cv2.setNumThreads(1)
-    try:
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in frames]
-        fields = [search.calc(here, after, None) for here, after in pairwise(grey)]
-    finally:
-        cv2.setNumThreads(threads)
-    return float(np.linalg.norm(np.stack(fields).astype(np.float64), axis=-1).mean())
+    # Without annotations that know of a flow that is not given.
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in frames]
+    fields = np.stack([search.calc(here, after, None) for here, after in pairwise(grey)])
+    return float(np.linalg.norm(fields.astype(np.float64), axis=-1).mean())
