@@ -55,7 +55,6 @@ def test_rows_are_kept(preview: LatentPreview) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (None, "no table for previews; fit one"),
         (ROWS[:2], r"2 in all; its latents of 2 channels need 3 rows of 3"),
         ([*ROWS, ROWS[0]], r"4 in all; its latents of 2 channels need 3 rows of 3"),
         ([[1.0, 2.0], ROWS[1], ROWS[2]], r"rows of \[2, 3\] numbers"),
@@ -64,6 +63,18 @@ def test_rows_are_kept(preview: LatentPreview) -> None:
 def test_tables_that_cannot_be_used_are_told(rows, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         LatentPreview.from_rows(rows, 2)
+
+
+def test_a_map_can_be_fitted_to_one_picture(preview: LatentPreview) -> None:
+    """Latents that a known map shows as the picture's own mean colours give that map back."""
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    means = image.reshape(4, 8, 6, 8, 3).mean((1, 3)) / 127.5 - 1
+    z_0 = torch.from_numpy(means).float().permute(2, 0, 1) * 2 + 0.5
+    fitted = LatentPreview.of_picture(image, z_0)
+    assert (fitted.matrix - torch.eye(3) / 2).abs().max() < 1e-4
+    assert (fitted.bias + 0.25).abs().max() < 1e-4
+    with pytest.raises(InputError, match="4 latents are too few to fit 5 rows"):
+        LatentPreview.of_picture(image, torch.zeros(4, 2, 2))
 
 
 def test_latents_of_another_shape_are_told(preview: LatentPreview) -> None:

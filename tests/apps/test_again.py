@@ -14,6 +14,7 @@ from stillmotion import load_clip, save_clip
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import Provenance
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
 FAST = ("--frames", "2", "-q")
 
 

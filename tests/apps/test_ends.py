@@ -200,4 +200,4 @@ def test_ends_that_do_not_fit(
                   (("flat", (50, 120)), ("tall", (120, 50))))  # fmt: skip
     pad = ("animate", flat, "a cat", "-o", "a.gif", "--fit", "pad", "--last-frame")
     check_refused(run, here, "'flat.png' and 'tall.png' have different shapes", *pad, tall)
-    check_refused(run, here, "pixels with its padding", *pad, still)
+    check_refused(run, here, "has 112 x 48 with its padding", *pad, still)

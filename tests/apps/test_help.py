@@ -56,6 +56,8 @@ OPTIONS = {
     "train miniature": "stage recipe folder budget package device json quiet",
     "evaluate miniature": "samples model write-card folder processes device json quiet",
     "evaluate ablation": "prompts model output folder processes device force json quiet",
+    "evaluate features": "prompts features model output folder processes device force json quiet",
+    "evaluate memory": "json",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
 

@@ -76,7 +76,7 @@ def test_a_clip_longer_than_the_window(run: Run, here: Path, still: Path) -> Non
     ("options", "said"),
     [
         (["--motion-strength", "3"], "Invalid value for '--motion-strength'"),
-        (["--motion-strength", "nan"], "motion_strength is nan; give a number from 0 (calm)"),
+        (["--motion-strength", "nan"], "Invalid value for '--motion-strength'"),
         (["--drift-correction", "maybe"], "--drift-correction is 'maybe'; it can be on or off"),
         (["--time-travel", "-1"], "Invalid value for '--time-travel'"),
         (["--time-travel-window", "0:1"], "add --time-travel N"),

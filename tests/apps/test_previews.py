@@ -18,6 +18,7 @@ from stillmotion.apps.previews import preview_writer
 from stillmotion.media.images import load_image
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
+CHANNELS = 8  # of the miniature's latents
 FAST = ("--frames", "3", "--seed", "1", "-q")
 
 
@@ -60,7 +61,7 @@ def test_a_photograph_and_a_model_without_a_table(
 def test_the_table_of_the_model_gives_the_colours(
     run: Run, here: Path, still: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_table([[0.0] * 3] * 4 + [[1.0, -1.0, 1.0]], monkeypatch)
+    with_table([[0.0] * 3] * CHANNELS + [[1.0, -1.0, 1.0]], monkeypatch)
     assert run("animate", still, "-o", "a.gif", "--preview", "look.png", *FAST).code == 0
     assert (load_image(Path("look.png")) == [255, 0, 255]).all()
 
@@ -69,14 +70,15 @@ def test_a_table_of_another_shape_is_refused(
     run: Run, here: Path, still: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_table([[0.0] * 3] * 3, monkeypatch)
-    said = "its latents of 4 channels need 5 rows of 3"
+    said = "its latents of 8 channels need 9 rows of 3"
     check_refused(run, here, said, "animate", still, "-o", "a.gif", "--preview", "p.png")
 
 
 def test_many_frames_are_shown_in_several_rows(here: Path, still: Path) -> None:
     model, path = load_model("miniature", device="cpu"), here / "p.png"
     write = preview_writer(model, Still.load(still), path, 20)
-    latents = torch.zeros(1, 4, 18, 8, 8)
+    factor = model.pipeline.vae_scale_factor
+    latents = torch.zeros(1, CHANNELS, 18, 64 // factor, 64 // factor)
     write(0, latents)
     assert not path.exists()  # only every third step is shown,
     write(2, latents)

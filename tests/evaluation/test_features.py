@@ -120,6 +120,13 @@ def test_ends() -> None:
     assert measured("to-still", frames, last=frames[-1])["end_mse"] == 0
 
 
+def test_colours_that_are_asked_to_change_do_not_drift() -> None:
+    frames = clip(60, 70, 80)
+    drifts = {name: measured(name, frames)["saturation_drift"] for name in ("to-text", "to-still")}
+    assert math.isnan(drifts["to-text"])
+    assert drifts["to-still"] > 0
+
+
 def test_a_loop_comes_back() -> None:
     frames = clip(60, 80, 100, 80, 60)
     numbers = measured("loop", frames, last=frames[0])

@@ -45,7 +45,7 @@ class Runner:
     tick: Ticker
     setup: Setup
     _embeds: dict[str, Tensor] = field(default_factory=dict)
-    _inverted: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    _inverted: dict[tuple[int, str, int], Tensor] = field(default_factory=dict)
 
     def draw(self, prompt: str, generator: torch.Generator) -> Still:
         """One still, from the next noise that `generator` gives."""
@@ -84,8 +84,10 @@ class Runner:
             noise=noise,
             more_noise=lambda: self._noise(clip.generator, run.num_frames),
             anchors=[
-                Anchor(frame, self._trajectory(one, still_noise, words[frame > 0], clip.generator))
+                Anchor(frame, self._trajectory(one, still_noise, (words[frame > 0], at), clip))
                 for frame, one in given.items()
+                # Without a guide all frames of a text are alike, and a loop is inverted once.
+                for at in [frame if self.setup.guide else 0]
                 if run.control.needs_trajectory
             ],
             norms_across_frames=version_of(self.pipe.unet) == "v1",
@@ -188,25 +190,28 @@ class Runner:
         return clip.noise.to(self._device, self.pipe.text_encoder.dtype)
 
     def _trajectory(
-        self, still: Still, noise: Tensor, words: str, generator: torch.Generator
+        self, still: Still, noise: Tensor, place: tuple[str, int], clip: Clip
     ) -> Tensor:
-        """The still's own latents, or for a photograph those that the settings ask for."""
+        """The still's own latents, or for a photograph those that the settings ask for.
+
+        `place` is the text and the number of its frame.
+        """
         if still.latents is not None:
             return still.latents.to(noise)
         settings = self.setup.photograph
         predictions = settings.num_predictions(self.sampling.num_inference_steps)
         # An inversion takes as long as a drawing, and is the same for every clip of a still.
-        if predictions and (id(still), words) in self._inverted:
+        if predictions and (id(still), *place) in self._inverted:
             for _ in range(predictions):
                 self.tick()
-            return self._inverted[id(still), words]
+            return self._inverted[id(still), *place]
         vae = self.pipe.vae
         image = from_pixels(still.image).to(self._device, vae.dtype)
         z_0 = vae.encode(image).latent_dist.mode() * vae.config.scaling_factor
-        denoiser = self._denoiser(words, [0], generator)
+        denoiser = self._denoiser(place[0], [place[1]], clip.generator)
         latents = photograph_latents(denoiser, z_0.to(noise), noise, settings, self.tick)
         if predictions:
-            self._inverted[id(still), words] = latents
+            self._inverted[id(still), *place] = latents
         return latents
 
     def _frames(self, z_0: Tensor, given: dict[int, Still], run: Run) -> NDArray[np.uint8]:

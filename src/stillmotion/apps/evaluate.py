@@ -178,6 +178,22 @@ def _write(text: str, output: Path | None, force: bool) -> None:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
+@app.command()
+def memory(as_json: Json = False) -> None:
+    """Count what the memory plans need for Stable Diffusion 1.5 and 16 frames of 512 x 512."""
+    from stillmotion.apps.console import show
+    from stillmotion.evaluation.memory import (
+        FULL_SIZE,
+        as_facts,
+        full_size_networks,
+        peaks,
+        table,
+    )
+
+    found = peaks(full_size_networks(), FULL_SIZE)
+    show(table(found), {"presets": as_facts(found)}, as_json=as_json)
+
+
 def _plan(model: str, folder: Path, processes: int | None, device: str) -> Plan:
     """The plan for a model, whose rows lie in a folder of their own for each set of weights."""
     from stillmotion.evaluation.run import Plan, model_identity

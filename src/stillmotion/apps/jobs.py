@@ -176,7 +176,8 @@ def check_animation(model: LoadedModel, request: AnimateRequest, say: Say) -> No
     seeded(request.seed + request.count - 1)
     if request.preview is not None:
         latent_preview(model, request.first.still)
-    _memory_plan(model, request)
+    if request.memory != AUTO:
+        _memory_plan(model, request)
     _rehearse(request, clip_record(model, request, request.seed))
     for prompt in dict.fromkeys(request.prompts):
         tell_about_prompt(model, prompt, say)

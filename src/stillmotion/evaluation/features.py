@@ -164,10 +164,12 @@ def clip_numbers(
 ) -> dict[str, float]:
     """What is read off the pixels of a clip (f h w 3) and the pictures (h w 3) of its ends.
 
-    NaN where there is nothing to measure: without a given last frame, in a clip that rests.
+    NaN where there is nothing to measure: without a given last frame, in a clip that rests, or of
+    colours that are asked to change.
     """
     steps, window = step_sizes(frames), feature.control.window_of(len(frames))
     is_loop, is_long, nothing = feature.end == "loop", feature.num_frames is not None, float("nan")
+    changes_colours = feature.end in ("other scene", "other colour")
     return {
         "i1_mse": _mse(frames[0], first),
         "end_mse": nothing if last is None else _mse(frames[-1], last),
@@ -179,7 +181,7 @@ def clip_numbers(
         # As --seamless leaves it: without the first frame again at the end.
         "seamless_return_step": return_ratio(frames[:-1]) if is_loop else nothing,
         "seam": seam_ratio(steps, window) if is_long else nothing,
-        "saturation_drift": saturation_drift(frames),
+        "saturation_drift": nothing if changes_colours else saturation_drift(frames),
         "flow": flow_magnitude(frames),
     }
 

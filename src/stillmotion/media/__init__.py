@@ -2,6 +2,7 @@
 
 images.py          stills in and out, and what all formats made by Pillow share
 clips.py           clips in and out: the format follows from the name
+fit.py             pictures of any size brought to one that a model takes
 container.py       what a format must offer, and its limits
 video.py           mp4 and webm
 animation.py       gif and webp

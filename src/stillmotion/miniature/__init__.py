@@ -8,6 +8,7 @@ clip.py           stage "clip": tokenizer, text and image towers
 text_to_image.py  stages "text-to-image" and "domains"
 motion.py         stage "motion"
 control.py        stage "control"
+preview.py        the map from latents to colours that previews use
 judge.py          stage "judge": classifiers that read generated pictures
 stages.py         each stage from data to saved part
 train.py          runs stages, resumable
