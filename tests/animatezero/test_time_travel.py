@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents, denoise
 from stillmotion.animatezero.settings import AnimateZeroSettings, TimeTravel
-from stillmotion.errors import InputError
 from stillmotion.animatezero.time_travel import renoise
 from stillmotion.diffusion.schedule import alphas_cumprod, linear_betas
+from stillmotion.errors import InputError
 
 TOY = {"alpha": 0.82, "beta": 0.3, "gamma": 0.07, "tau": 140.0}
 

@@ -4,7 +4,8 @@ Pinned by tests/adapters/test_diffusers_schedulers.py.  The facts:
 
 * DDIM keeps ᾱ of the end of sampling in `final_alpha_cumprod`; others take it to be 1.
 * Multistep schedulers and those in sigma scaling count their steps in `_step_index`, so a step
-  cannot be repeated; DDIM and DDPM know only the timestep that they are given.
+  cannot be repeated; PNDM counts them too, and keeps earlier predictions in `ets`.  DDIM and DDPM
+  know only the timestep that they are given.
 * Sigma scaling (Euler and its kin) shows in `init_noise_sigma`, which is 1 for all others.
 """
 
@@ -27,7 +28,8 @@ def sampled_alpha_bars(scheduler: Any) -> Tensor:
 
 def check_repeatable(scheduler: Any, purpose: str) -> None:
     """Raises ModelError if steps of the scheduler depend on those before."""
-    if hasattr(scheduler, "step_index") or float(scheduler.init_noise_sigma) != 1:
+    has_memory = hasattr(scheduler, "step_index") or hasattr(scheduler, "ets")
+    if has_memory or float(scheduler.init_noise_sigma) != 1:
         raise ModelError(
             f"{purpose} needs a scheduler without memory of earlier steps, such as DDIMScheduler; "
             f"this model has {type(scheduler).__name__}."

@@ -128,7 +128,7 @@ def check_num_frames(
     """Raises InputError unless the motion model can make that many frames under `control`."""
     require_whole("num_frames", num_frames)
     rows, length = max_frames(unet), control.window_of(num_frames)
-    if length > rows:
+    if control.speed * (length - 1) > rows - 1:  # lively frames lie several rows apart
         raise InputError(
             f"A window over {length} frames is too long: this motion model has positions for 1 to "
             f"{rows}; give a window_length of at most {rows}."

@@ -217,9 +217,8 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         check_options(options)
         check_output_type(output_type)
         stills = stills_from_call(image, still)
-        clips = clips_from_call(
-            prompt, stills, generator, options.get("latents"), options.get("last_frame")
-        )
+        noise, last = options.get("latents"), options.get("last_frame")
+        clips = clips_from_call(prompt, stills, generator, noise, last, num_frames)
         control, own = options.get("control"), sampling_from(options, clips[0].still)
         run = Run.of(num_frames, own, control, options, decode=output_type != "latent")
         with self.progress_bar(total=run.num_steps(clips)) as bar:

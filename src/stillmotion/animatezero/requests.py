@@ -199,7 +199,8 @@ def clips_from_call(
     stills: list[Still] | None,
     generator: torch.Generator | list[torch.Generator] | None,
     noise: Tensor | None,
-    last: Still | None = None,
+    last: Still | None,
+    num_frames: int,
 ) -> list[Clip]:
     """The clips of a call: as many as there are stills or, without stills, prompts.
 
@@ -213,7 +214,7 @@ def clips_from_call(
     pieces = None if noise is None else [noise[i : i + 1] for i in range(len(noise))]
     return [
         Clip(
-            prompt=(own.prompt if own else "") if words is None else words,
+            prompt=_own_words(own, last, num_frames) if words is None else words,
             generator=source,
             still=own,
             last=last,

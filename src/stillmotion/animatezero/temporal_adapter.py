@@ -77,7 +77,7 @@ class WindowAttention(Adapter):
         silence_positions(site.pos_embed, undo)
 
     def _uncorrected(self, site: TemporalSite, layer: ProjectedAttention, z: Tensor) -> Tensor:
-        p = site.positions(z, z.shape[1])
+        p = site.positions(z, z.shape[1], self._settings.speed)
         q, k, v = (layer.split(project(z, p, w)) for w in (layer.to_q, layer.to_k, layer.to_v))
         return layer.output(window_attention(q, k, v, src_index(z.shape[1], device=z.device)))
 
