@@ -13,6 +13,7 @@ from tests.apps.conftest import Run, copy_still, files, save_picture
 from stillmotion import load_clip, save_clip
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import Provenance
+from stillmotion.models.registry import resolve_model
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 FAST = ("--frames", "2", "-q")
@@ -127,3 +128,20 @@ def test_things_that_are_no_clip(run: Run, here: Path, still: Path) -> None:
     (here / "bad.mp4").write_text("no clip")
     assert run("animate", "--from", "bad.mp4", "-o", "a.gif").error
     assert [path.name for path in here.iterdir()] == ["bad.mp4"]
+
+
+def test_files_and_names_put_into_the_model(run: Run, here: Path, still: Path) -> None:
+    """A scheduler is known by its name; a file has to be given again."""
+    neon = resolve_model("miniature").path / "loras" / "neon.safetensors"
+    lora = ("--lora", f"{neon}:0.5")
+    command = ("--photograph", "--scheduler", "euler", *lora, "-o", "a.gif", "--json", *FAST)
+    assert run("animate", still, *command).code == 0
+    assert read_provenance("a.gif").settings["ingredients"] == {
+        "loras": [["neon.safetensors", 0.5]],
+        "scheduler": "euler",
+    }
+    again = ("animate", still, "--from", "a.gif", "-q", "-o")
+    notes = run(*again, "b.gif").notes
+    assert "'a.gif' was made with files of your own (loras); give them again" in notes
+    assert run(*again, "c.gif", *lora).code == 0
+    assert (here / "a.gif").read_bytes() == (here / "c.gif").read_bytes()

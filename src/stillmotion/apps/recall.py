@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.animatezero.loading import LoadedModel, load_model, split_reference
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
@@ -38,6 +39,9 @@ from stillmotion.media.provenance import (
 )
 from stillmotion.models.registry import MINIATURE
 from stillmotion.runtime.progress import Progress
+
+_NO_FILES = ("scheduler", "clip_skip")
+"""Ingredients that a record tells in full."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _load(wish: Wish, recording: Recording | None, given: Still | None) -> Loade
         return load_model(
             wish.model if wish.model is not None else name,
             look=wish.look if wish.look is not None else look,
-            ingredients=wish.ingredients,
+            ingredients=_ingredients(wish, recording),
             device=wish.device,
             download=wish.download,
         )
@@ -202,6 +206,14 @@ def _load(wish: Wish, recording: Recording | None, given: Still | None) -> Loade
             f"'{what}' was made with the model '{name}', which is not at hand ({error}); say "
             "where it is with --model FOLDER, or which other one to use"
         ) from error
+
+
+def _ingredients(wish: Wish, recording: Recording | None) -> Ingredients:
+    """What was said, and of what was recorded that which is no file: scheduler and clip skip."""
+    said = wish.ingredients
+    recorded = recording.recipe.ingredients if recording is not None else {}
+    left_open: dict[str, Any] = {name: recorded[name] for name in _NO_FILES if name in recorded}
+    return replace(said, **{k: v for k, v in left_open.items() if getattr(said, k) is None})
 
 
 def _check_latents_fit(model: LoadedModel, picture: Picture, wish: Wish) -> None:
@@ -231,8 +243,9 @@ def _tell_what_differs(
     model: LoadedModel, recording: Recording, first: Picture, last: Picture | None, say: Say
 ) -> None:
     recorded, recipe = recording.provenance, recording.recipe
-    if recipe.ingredients and not model.ingredients.record():
-        names = ", ".join(recipe.ingredients)
+    missing = recipe.ingredients.keys() - model.ingredients.record().keys()
+    if missing:
+        names = ", ".join(sorted(missing))
         say(f"'{recording.source}' was made with files of your own ({names}); give them again")
     same_weights = recorded.model.fingerprint == model.pipeline.model_fingerprint
     if not (same_weights and recipe.motion_fingerprint == motion_fingerprint(model)):
