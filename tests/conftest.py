@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ os.environ["STILLMOTION_HOME"] = tempfile.mkdtemp(prefix="stillmotion-tests-")
 # The same examples in every run, and no time limit for one: failures repeat, slow machines pass.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# Started in the background by a shell without job control, a process ignores Ctrl-C, and so do its
+# children; what is tested is what happens to people in front of a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from tests.apps.conftest import Run, copy_still, files, save_picture
 from stillmotion import load_clip, save_clip
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import Provenance
-from stillmotion.models.registry import resolve_model
+from stillmotion.models.registry import miniature_folder
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 FAST = ("--frames", "2", "-q")
@@ -132,7 +132,7 @@ def test_things_that_are_no_clip(run: Run, here: Path, still: Path) -> None:
 
 def test_files_and_names_put_into_the_model(run: Run, here: Path, still: Path) -> None:
     """A scheduler is known by its name; a file has to be given again."""
-    neon = resolve_model("miniature").path / "loras" / "neon.safetensors"
+    neon = miniature_folder() / "loras" / "neon.safetensors"
     lora = ("--lora", f"{neon}:0.5")
     command = ("--photograph", "--scheduler", "euler", *lora, "-o", "a.gif", "--json", *FAST)
     assert run("animate", still, *command).code == 0

@@ -383,8 +383,8 @@ def _rehearse(request: AnimateRequest, record: Provenance) -> None:
     if num_pixels > MAX_CLIP_PIXELS:
         raise InputError(
             f"{request.num_frames} frames of {width * request.scale} x {height * request.scale} "
-            f"pixels are more than one clip may have ({MAX_CLIP_PIXELS} pixels); choose fewer "
-            "frames or a smaller scale."
+            f"pixels are more than one clip may have ({MAX_CLIP_PIXELS} pixels); choose a smaller "
+            "scale or fewer frames."
         )
     with tempfile.TemporaryDirectory(prefix="stillmotion-") as folder:
         path = Path(folder) / f"rehearsal{check_clip_path(request.output).suffix}"
