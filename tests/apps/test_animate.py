@@ -134,7 +134,7 @@ def test_parts_of_the_method(
         (["-o", "a.gif", "--fps", "nan"], "fps is nan"),
         (["-o", "a.gif", "--fps", "0.001"], "fps must be at least"),
         (["-o", "a.gif", "--fps", "1000"], "at most 50 frames per second"),
-        (["-o", "a.gif", "--scale", "5000"], "choose a smaller scale"),
+        (["-o", "a.gif", "--scale", "5000"], "choose a smaller scale or fewer frames"),
         (["-o", "a.gif", "--seed", "-1"], "The seed is -1"),
         (["-o", "a.gif", "--ablation", "f"], "it has: a, b, c, d, e"),
         (["-o", "a.gif", "--window", "open"], "'off', 'uncorrected', 'corrected'"),

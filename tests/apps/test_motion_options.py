@@ -97,7 +97,7 @@ def test_a_clip_longer_than_the_window(run: Run, here: Path, still: Path) -> Non
         (["--window-length", "33", "--frames", "40"], "give a window_length of at most 32"),
         (["--window", "uncorrected", "--frames", "17"], "need a window that slides"),
         (["--query-position", "own", "--frames", "17"], "num_frames is 17; more than 16"),
-        (["--frames", "5000", "--scale", "8"], "choose fewer frames or a smaller scale"),
+        (["--frames", "5000", "--scale", "8"], "choose a smaller scale or fewer frames"),
         (["--frames", "0"], "Invalid value for '--frames'"),
         (["--memory", "huge"], "memory is 'huge'; it can be auto, full, lean, small, tiny"),
     ],
