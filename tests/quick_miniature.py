@@ -29,5 +29,5 @@ def with_untrained_controlnet(folder: Path) -> Path:
     """`folder` with a ControlNet in place of its own, whose outputs are zero."""
     shutil.rmtree(folder / "controlnet", ignore_errors=True)
     unet = UNet2DConditionModel.from_pretrained(miniature_folder() / "unet")
-    build_controlnet(unet).save_pretrained(folder / "controlnet")
+    build_controlnet(unet, torch.Generator().manual_seed(0)).save_pretrained(folder / "controlnet")
     return folder

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stillmotion.animatezero.loading import load_pipeline
     from stillmotion.animatezero.pipeline import AnimateZeroPipeline
-    from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
-    from stillmotion.animatezero.still import Still
+    from stillmotion.animatezero.settings import AnimateZeroSettings
+    from stillmotion.diffusion.settings import SamplingSettings
     from stillmotion.errors import StillmotionError
     from stillmotion.media.clips import load_clip, save_clip
     from stillmotion.media.provenance import Provenance
+    from stillmotion.media.still import Still
 
 __version__ = "0.1.0"
 
@@ -36,8 +37,8 @@ _HOMES = {
     "AnimateZeroPipeline": "stillmotion.animatezero.pipeline",
     "AnimateZeroSettings": "stillmotion.animatezero.settings",
     "Provenance": "stillmotion.media.provenance",
-    "SamplingSettings": "stillmotion.animatezero.settings",
-    "Still": "stillmotion.animatezero.still",
+    "SamplingSettings": "stillmotion.diffusion.settings",
+    "Still": "stillmotion.media.still",
     "StillmotionError": "stillmotion.errors",
     "load_clip": "stillmotion.media.clips",
     "load_pipeline": "stillmotion.animatezero.loading",

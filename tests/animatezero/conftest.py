@@ -6,8 +6,8 @@ import pytest
 from tests.tiny_models import tiny_pipeline
 
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
-from stillmotion.animatezero.settings import SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.diffusion.settings import SamplingSettings
+from stillmotion.media.still import Still
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from tests.tiny_models import tiny_pipeline, tiny_unet
 
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import FIG6_ROWS, PAPER, AnimateZeroSettings
-from stillmotion.animatezero.still import Still
 from stillmotion.errors import InputError
+from stillmotion.media.still import Still
 
 BOTH = pytest.mark.parametrize("kv_source", ["video", "still"])
 

@@ -29,8 +29,9 @@ from stillmotion.animatezero.memory import (
     store_float8,
 )
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.diffusion.guidance import classifier_free_guidance
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, ModelError
 from stillmotion.runtime.memory import PRESETS, MemoryPlan
 

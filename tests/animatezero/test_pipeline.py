@@ -34,11 +34,12 @@ from stillmotion.adapters.adapter import adapted
 from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.animatezero.photograph import photograph_trajectory
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
-from stillmotion.animatezero.pixels import from_pixels, to_pixels
-from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
 from stillmotion.diffusion.schedule import q_sample
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, ModelError
+from stillmotion.media.pixels import from_pixels, to_pixels
+from stillmotion.media.still import Still
 
 LOCKSTEP = AnimateZeroSettings(kv_source="still")
 STOCK = replace(FIG6_ROWS["a"], frame_norm="across_frames")

@@ -14,9 +14,9 @@ from stillmotion.animatezero.settings import (
     PAPER,
     TRAINED_FRAMES,
     AnimateZeroSettings,
-    SamplingSettings,
     TimeTravel,
 )
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
 
 

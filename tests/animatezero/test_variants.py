@@ -12,14 +12,10 @@ from torch import Tensor
 
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
-from stillmotion.animatezero.settings import (
-    PAPER,
-    AnimateZeroSettings,
-    SamplingSettings,
-    TimeTravel,
-)
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import PAPER, AnimateZeroSettings, TimeTravel
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
+from stillmotion.media.still import Still
 
 INVERSION = PhotographSettings(trajectory="inversion")
 STEPS = 3

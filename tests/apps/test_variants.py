@@ -11,10 +11,10 @@ from tests.apps.conftest import Run, check_refused, copy_still, files, save_pict
 from torch import Tensor
 
 from stillmotion import load_clip
-from stillmotion.animatezero.decoding import DecodeMemoryError, decode
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.images import load_image
 from stillmotion.media.tensors import load_latents
+from stillmotion.models.decoding import DecodeMemoryError, decode
 
 FAST = ("--frames", "2", "-q")
 kept_loaded = pytest.mark.usefixtures("loaded_once")

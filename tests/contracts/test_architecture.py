@@ -185,7 +185,7 @@ def test_every_folder_with_code_is_a_package() -> None:
         ("src/stillmotion/models/a.py", "importlib.import_module('stillmotion.apps')"),
         ("src/stillmotion/models/a.py", "if TYPE_CHECKING:\n    from stillmotion import apps"),
         ("src/stillmotion/animatezero/a.py", "import stillmotion.dynamicrafter.unet"),
-        ("src/stillmotion/dynamicrafter/a.py", "import stillmotion.animatezero.still"),
+        ("src/stillmotion/dynamicrafter/a.py", "import stillmotion.animatezero.anchors"),
         ("src/stillmotion/training/loop.py", "import stillmotion.animatezero.pipeline"),
         ("src/stillmotion/apps/cli.py", "from stillmotion import Still"),
         ("src/stillmotion/apps/cli.py", "import stillmotion.elsewhere"),

@@ -48,7 +48,7 @@ def control_stage(folder: Path) -> ControlStage:
     stills = shop._still_latents(microscopic_recipe().stills, PLAIN, "plain")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        controlnet = build_controlnet(unet)
+        controlnet = build_controlnet(unet, generator())
     return ControlStage(4, stills, shop._edges(), unet, controlnet, shop._conditioner())
 
 
@@ -58,7 +58,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_it_begins_as_the_image_network() -> None:
     unet = build_unet(microscopic_recipe())
-    controlnet = build_controlnet(unet)
+    controlnet = build_controlnet(unet, generator())
     noisy, text = torch.randn(2, 8, 8, 8, generator=generator()), torch.ones(2, 5, 128)
     maps, timesteps = torch.rand(2, 3, 64, 64, generator=generator()), torch.tensor([3, 700])
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_it_begins_as_the_image_network() -> None:
 
 def test_it_is_a_copy_of_the_encoder() -> None:
     unet = build_unet(microscopic_recipe())
-    theirs, ours = unet.state_dict(), build_controlnet(unet).state_dict()
+    theirs, ours = unet.state_dict(), build_controlnet(unet, generator()).state_dict()
     own = [name for name in ours if name not in theirs]
     assert all(name.startswith("controlnet_") for name in own)
     copied = ours.keys() - set(own)

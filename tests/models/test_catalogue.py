@@ -18,7 +18,7 @@ from tests.models.tiny_folders import make_checkpoint, make_folder, make_lora, m
 from stillmotion.animatezero.assembly import build_scheduler
 from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.animatezero.loading import load_model
-from stillmotion.animatezero.settings import SamplingSettings
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import ModelError
 from stillmotion.models.description import ModelDescription, Source
 from stillmotion.models.registry import catalogue, known_models, resolve_model

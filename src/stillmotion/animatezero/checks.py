@@ -15,13 +15,10 @@ from stillmotion.adapters.diffusers_sites import check_unextended, latent_multip
 from stillmotion.animatezero.pacing import dense_count
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Clip, Run, Setup
-from stillmotion.animatezero.settings import (
-    AnimateZeroSettings,
-    SamplingSettings,
-    require_whole,
-)
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.diffusion.settings import SamplingSettings, require_whole
 from stillmotion.errors import InputError
+from stillmotion.media.still import Still
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from stillmotion.animatezero.assembly import (
 from stillmotion.animatezero.image_prompt import ip_adapter_embeds
 from stillmotion.animatezero.ingredients import NOTHING, Ingredients, find_motion
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
-from stillmotion.animatezero.settings import SamplingSettings
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import ModelError, StillmotionError
 from stillmotion.media.images import load_image
 from stillmotion.models.description import Look, StillTrajectory

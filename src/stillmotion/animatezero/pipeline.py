@@ -27,7 +27,6 @@ from transformers import (
 
 from stillmotion.adapters.diffusers_sites import is_motion_parameter
 from stillmotion.animatezero.checks import check_extensions, check_run, completed, size_of
-from stillmotion.animatezero.pixels import check_output_type, convert_frames
 from stillmotion.animatezero.requests import (
     AnimateExtras,
     CallOptions,
@@ -46,9 +45,11 @@ from stillmotion.animatezero.requests import (
     stills_from_call,
 )
 from stillmotion.animatezero.runner import Runner
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, ModelError
+from stillmotion.media.pixels import check_output_type, convert_frames
+from stillmotion.media.still import Still
 from stillmotion.models.fingerprint import fingerprint
 
 _PROBE_ELEMENTS = 64

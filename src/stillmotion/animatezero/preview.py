@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stillmotion.animatezero.photograph import noise_levels
-from stillmotion.animatezero.pixels import to_pixels
 from stillmotion.diffusion.parameterization import clean_estimate
 from stillmotion.errors import InputError, ModelError
+from stillmotion.media.pixels import to_pixels
 
 _WHITE = 255
 

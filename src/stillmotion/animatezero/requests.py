@@ -14,9 +14,10 @@ from torch import Tensor
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
+from stillmotion.media.still import Still
 from stillmotion.runtime.memory import MemoryPlan
 
 Progress = Callable[[int, int], None]

@@ -14,12 +14,10 @@ from torch import Tensor
 from stillmotion.adapters.text_encoder import encode_prompt
 from stillmotion.animatezero.anchors import Anchor
 from stillmotion.animatezero.checks import drawing_identity, size_of
-from stillmotion.animatezero.decoding import decode
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.guide import FrameControl
 from stillmotion.animatezero.pacing import DENSITY, dense_count, even_frames
 from stillmotion.animatezero.photograph import photograph_latents
-from stillmotion.animatezero.pixels import from_pixels
 from stillmotion.animatezero.preview import predicted_clean
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Clip, Prompt, Run, Setup, Ticker
@@ -30,9 +28,11 @@ from stillmotion.animatezero.sampling import (
     animate_latents,
     draw_trajectory,
 )
-from stillmotion.animatezero.settings import SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
+from stillmotion.media.pixels import from_pixels
+from stillmotion.media.still import Still
+from stillmotion.models.decoding import decode
 from stillmotion.models.motion_files import version_of
 
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel, load_model
-from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, SamplingSettings
+from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
 from stillmotion.apps import jobs
 from stillmotion.apps.advice import Say
 from stillmotion.apps.outputs import check_clip_outputs, check_still_output
 from stillmotion.apps.pictures import Picture, load_picture, model_size
 from stillmotion.apps.records import GuideRecord
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
 from stillmotion.media import control_maps
 from stillmotion.media.container import Clip

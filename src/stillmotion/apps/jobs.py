@@ -14,7 +14,6 @@ import numpy as np
 from safetensors.torch import save
 
 from stillmotion.animatezero.checks import check_run, completed
-from stillmotion.animatezero.decoding import DecodeMemoryError
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel
 from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan, store_float8
@@ -23,8 +22,7 @@ from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.pipeline import AnimateZeroOutput
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Clip, OnPreview, Run, Setup, seeded
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings, TimeTravel
-from stillmotion.animatezero.still import Still, latents_path
+from stillmotion.animatezero.settings import AnimateZeroSettings, TimeTravel
 from stillmotion.apps.advice import Say, tell_about_prompt
 from stillmotion.apps.outputs import free_path, numbered_paths
 from stillmotion.apps.pictures import Picture
@@ -36,12 +34,15 @@ from stillmotion.apps.records import (
     clip_provenance,
     motion_fingerprint,
 )
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
 from stillmotion.media.clips import check_clip_path, save_clip
 from stillmotion.media.container import MAX_CLIP_PIXELS
 from stillmotion.media.fit import unfit_frames
 from stillmotion.media.images import PNG_KEY, side_car_path
 from stillmotion.media.provenance import Provenance
+from stillmotion.media.still import Still, latents_path
+from stillmotion.models.decoding import DecodeMemoryError
 from stillmotion.runtime.files import atomic_path
 from stillmotion.runtime.memory import AUTO, MemoryPlan
 

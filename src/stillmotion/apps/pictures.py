@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from stillmotion.adapters.diffusers_sites import latent_multiple
 from stillmotion.animatezero.loading import LoadedModel
 from stillmotion.animatezero.photograph import PhotographSettings
-from stillmotion.animatezero.still import Still
 from stillmotion.apps.advice import Say
 from stillmotion.errors import InputError
 from stillmotion.media.fit import Fit, Size, choose_size, fit_picture
+from stillmotion.media.still import Still
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from stillmotion.animatezero.loading import LoadedModel
-from stillmotion.animatezero.pixels import from_pixels
 from stillmotion.animatezero.preview import LatentPreview, contact_sheet
 from stillmotion.animatezero.requests import OnPreview
-from stillmotion.animatezero.still import Still
 from stillmotion.apps.outputs import check_file_output
 from stillmotion.errors import OutputError
+from stillmotion.media.pixels import from_pixels
+from stillmotion.media.still import Still
 from stillmotion.runtime.files import atomic_path
 
 #: At most so many pictures of one clip.

@@ -14,11 +14,7 @@ from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.animatezero.loading import LoadedModel, load_model, split_reference
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
-from stillmotion.animatezero.settings import (
-    AnimateZeroSettings,
-    SamplingSettings,
-)
-from stillmotion.animatezero.still import Still, latents_path
+from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.apps.advice import Say
 from stillmotion.apps.jobs import AnimateRequest, chosen_seed, with_changes
 from stillmotion.apps.pictures import Picture, fitted, fitted_to, load_picture
@@ -29,6 +25,7 @@ from stillmotion.apps.records import (
     recorded_sampling,
 )
 from stillmotion.apps.wishes import Wish, chosen_control, chosen_photographs, text_along
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, ModelError
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import (
@@ -37,6 +34,7 @@ from stillmotion.media.provenance import (
     StillRecipe,
     fingerprint_pixels,
 )
+from stillmotion.media.still import Still, latents_path
 from stillmotion.models.registry import MINIATURE
 from stillmotion.runtime.progress import Progress
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from stillmotion.adapters.diffusers_sites import is_motion_parameter
 from stillmotion.animatezero.loading import LoadedModel
 from stillmotion.animatezero.photograph import PhotographSettings
-from stillmotion.animatezero.settings import AnimateZeroSettings, SamplingSettings
-from stillmotion.animatezero.still import Still
+from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.apps.pictures import Picture
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
 from stillmotion.media.provenance import (
     InputIdentity,
@@ -23,6 +23,7 @@ from stillmotion.media.provenance import (
     StillRecipe,
     fingerprint_pixels,
 )
+from stillmotion.media.still import Still
 from stillmotion.models.fingerprint import fingerprint
 
 End = Literal["open", "still", "loop"]

@@ -16,7 +16,6 @@ from stillmotion.animatezero.memory import apply_plan, store_float8
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Prompt
-from stillmotion.animatezero.still import Still
 from stillmotion.evaluation.features import (
     FEATURES,
     REFERENCE,
@@ -30,6 +29,7 @@ from stillmotion.evaluation.features import (
 from stillmotion.evaluation.measure import Measurer, Row
 from stillmotion.evaluation.samples import Sample, domain_of, make_sample
 from stillmotion.media.control_maps import edges
+from stillmotion.media.still import Still
 from stillmotion.miniature.data import to_uint8
 from stillmotion.models.controlnets import load_controlnet
 from stillmotion.runtime.files import atomic_path

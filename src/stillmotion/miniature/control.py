@@ -27,19 +27,19 @@ DROPPED_CAPTIONS = 0.5
 NOISY_BIAS = 0.7
 
 
-def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+def build_controlnet(unet: UNet2DConditionModel, generator: torch.Generator) -> ControlNetModel:
     """A trainable copy of the U-Net's encoder whose outputs are zero at first.
 
     Of the middle only the first ResNet block is copied: the rest would add a third to its size.
     The published network also brings the map to latent size through a last convolution of zeros.
     Behind outputs of zeros that hides the map for thousands of steps, in which the rest learns to
-    do without it; here that convolution starts like any other.
+    do without it; here that convolution starts from values drawn with `generator`.
     """
     full = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=EMBEDDING_WIDTHS)
     small = ControlNetModel.from_config({**full.config, "mid_block_type": "UNetMidBlock2D"})
     wanted = small.state_dict().keys()
     small.load_state_dict({n: w for n, w in full.state_dict().items() if n in wanted})
-    nn.init.kaiming_normal_(small.controlnet_cond_embedding.conv_out.weight)
+    nn.init.kaiming_normal_(small.controlnet_cond_embedding.conv_out.weight, generator=generator)
     return small
 
 

@@ -149,7 +149,8 @@ class Workshop:
     def control(self) -> None:
         """The ControlNet for edges, on plain stills."""
         unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
-        controlnet = self._built(lambda: build_controlnet(unet))
+        generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "controlnet"))
+        controlnet = self._built(lambda: build_controlnet(unet, generator))
         stills = self._still_latents(self.recipe.stills, PLAIN, "plain")
         budget = self.recipe.budgets["control"]
         stage = ControlStage(

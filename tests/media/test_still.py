@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from stillmotion.animatezero.settings import SamplingSettings
-from stillmotion.animatezero.still import Still, latents_path
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, OutputError
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.provenance import ModelIdentity, Provenance
+from stillmotion.media.still import Still, latents_path
 
 
 def picture(seed: int = 0) -> np.ndarray:

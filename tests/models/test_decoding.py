@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tests.tiny_models import tiny_components, tiny_vae
 from torch import Tensor
 
-from stillmotion.animatezero.decoding import DecodeMemoryError, decode
-from stillmotion.animatezero.pixels import to_pixels
+from stillmotion.media.pixels import to_pixels
+from stillmotion.models.decoding import DecodeMemoryError, decode
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from stillmotion.animatezero.settings import SamplingSettings
+from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError, OutputError
 from stillmotion.media.images import PNG_KEY, load_image, read_png_text, save_image
 from stillmotion.media.provenance import ModelIdentity, Provenance, fingerprint_pixels

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stillmotion.animatezero.pixels import to_pixels
 from stillmotion.errors import StillmotionError
+from stillmotion.media.pixels import to_pixels
 from stillmotion.runtime.memory import is_out_of_memory, release_cached
 
 DECODE_CHUNK = 8
