@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from stillmotion.animatezero.anchors import Anchor
 from stillmotion.animatezero.denoiser import Denoiser
-from stillmotion.animatezero.drift import DETAIL_FRAMES, DETAIL_SHARE, correct_drift
+from stillmotion.animatezero.drift import DETAIL_FRAMES, DETAIL_SHARE, correct_drift, level_colours
+from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents, denoise
 from stillmotion.animatezero.settings import PAPER, AnimateZeroSettings
 from stillmotion.animatezero.spatial_control import insert_frame
@@ -93,9 +94,25 @@ def test_between_two_ends_the_colour_is_interpolated() -> None:
         assert (given_back[:, :, frame] - expected).abs().max() < 1e-14
 
 
+def test_levelled_frames_have_the_colours_of_the_given_ones() -> None:
+    latents, first, last = clip(), random(1, 4, 5, 5, seed=7), random(1, 4, 5, 5, seed=8)
+    one = level_colours(latents, {0: first})
+    both = level_colours(latents, {0: first, NUM_FRAMES - 1: last})
+    for frame in range(NUM_FRAMES):
+        share = frame / (NUM_FRAMES - 1)
+        between = (1 - share) * first.mean((-2, -1)) + share * last.mean((-2, -1))
+        for levelled, mean in ((one, first.mean((-2, -1))), (both, between)):
+            here = levelled[:, :, frame]
+            assert (here.mean((-2, -1)) - mean).abs().max() < 1e-14
+            change = here - latents[:, :, frame]  # the same everywhere: no shape moves
+            assert (change - change[..., :1, :1]).abs().max() < 1e-14
+    assert torch.equal(level_colours(latents, {}), latents)
+
+
 def test_half_precision_stays_half() -> None:
     latents = clip().bfloat16()
     assert correct_drift(latents, {0: latents[:, :, 1]}).dtype == torch.bfloat16
+    assert level_colours(latents, {0: latents[:, :, 1]}).dtype == torch.bfloat16
 
 
 # In the loop
@@ -139,7 +156,12 @@ def test_the_loop_corrects_after_each_step_and_inserts_again(frames: tuple[int, 
         z = inserted(z, step + 1)
         plain = inserted(denoise(denoiser, plain, timestep)[0], step + 1)
     hooks = Hooks(lambda: None)
-    assert torch.equal(animate_latents(denoiser, start, settings, hooks), z)
+    free = replace(start, keeps_colours=False)
+    assert torch.equal(animate_latents(denoiser, free, settings, hooks), z)
+    last = len(denoiser.scheduler.timesteps)
+    level = inserted(level_colours(z, {one.frame: one.at(last) for one in anchors}), last)
+    assert torch.equal(animate_latents(denoiser, start, settings, hooks), level)
+    assert not torch.allclose(level, z, atol=1e-3)
     off = replace(settings, drift_correction=False)
     assert torch.equal(animate_latents(denoiser, start, off, hooks), plain)
     assert not torch.allclose(z, plain, atol=1e-3)
@@ -157,6 +179,16 @@ def test_the_paper_s_method_has_none(pipe, still) -> None:
         for control in (AnimateZeroSettings(), PAPER)
     ]
     assert torch.equal(*one)
+
+
+def test_texts_along_the_clip_may_change_the_colours(pipe, still) -> None:
+    """So two texts that are the same differ from one only by the levelling of the colours."""
+    texts = PromptTrack({0: "a red ball", 3: "a red ball"})
+    track = pipe.animate(still, texts, seed=3, num_frames=4).latents
+    one = pipe.animate(still, "a red ball", seed=3, num_frames=4).latents
+    known = still.latents[-1:]
+    assert torch.equal(one[:, :, 1:], level_colours(track, {0: known})[:, :, 1:])
+    assert not torch.allclose(one, track, atol=1e-4)
 
 
 def test_without_inserted_latents_there_is_nothing_to_correct(pipe, still) -> None:

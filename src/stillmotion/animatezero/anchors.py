@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stillmotion.animatezero.drift import correct_drift
+from stillmotion.animatezero.drift import correct_drift, level_colours
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.animatezero.spatial_control import insert_frame
 
@@ -54,6 +54,13 @@ class Anchors:
         if not self._corrects or latents.shape[2] == 1:
             return latents
         return correct_drift(latents, {one.frame: one.at(step) for one in self._inserted})
+
+    def level(self, z_0: Tensor, step: int) -> Tensor:
+        """All frames, after the last step, in the colours of the given ones; `level_colours`."""
+        if not self._corrects or z_0.shape[2] == 1:
+            return z_0
+        levelled = level_colours(z_0, {one.frame: one.at(step) for one in self._inserted})
+        return self.insert(levelled, step)
 
     def references(self, step: int) -> Tensor | None:
         """What runs beside the video (1 c k h w), if anything does."""

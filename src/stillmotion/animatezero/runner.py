@@ -90,6 +90,8 @@ class Runner:
                 for at in [frame if self.setup.guide else 0]
                 if run.control.needs_trajectory
             ],
+            # Texts along the clip can ask for another light.
+            keeps_colours=isinstance(clip.prompt, str),
             norms_across_frames=version_of(self.pipe.unet) == "v1",
         )
         z_0 = animate_latents(denoiser, start, run.control, self._hooks(run, denoiser.scheduler))

@@ -59,6 +59,8 @@ class Start:
     """As much again, for time travel."""
     anchors: Sequence[Anchor] = ()
     """Frame 1 if it is given, then the last frame if that is given too."""
+    keeps_colours: bool = True
+    """Whether nothing asks for other colours than those of the anchors, see `level_colours`."""
     norms_across_frames: bool = False
     """Whether the motion modules are AnimateDiff v1's, see `AcrossFramesResnetNorm`."""
 
@@ -127,4 +129,4 @@ def animate_latents(
             if hooks.on_step is not None:
                 replaced = hooks.on_step(Step(index, timestep, z, z_t, prediction))
                 z = z if replaced is z else anchors.insert(replaced, index + 1)
-    return z
+    return anchors.level(z, len(timesteps)) if start.keeps_colours else z
