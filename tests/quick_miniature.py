@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
 from diffusers import UNet2DConditionModel
 
 from stillmotion.miniature.control import build_controlnet

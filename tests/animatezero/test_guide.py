@@ -57,7 +57,8 @@ def stock_call(pipe, net: ControlNetModel, maps: NDArray[np.uint8], **options: A
 
 
 @pytest.mark.parametrize(
-    ("scale", "start", "stop"), [(1.0, 0.0, 1.0), (0.7, 0.25, 0.75), (0.5, 0.5, 1.0)]
+    ("scale", "start", "stop"),
+    [(1.0, 0.0, 1.0), (0.7, 0.25, 0.75), (0.5, 0.5, 1.0), (1.0, 0.1, 0.6)],
 )
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
 def test_it_is_diffusers_bit_for_bit(
@@ -153,7 +154,8 @@ def test_halves_one_after_the_other_are_guided_alike(pipe, net, still) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "seen"), [(0, 1, [0, 1, 2]), (0, 0.34, [0]), (0.34, 1, [1, 2])]
+    ("start", "stop", "seen"),
+    [(0, 1, [0, 1, 2]), (0, 0.34, [0]), (0.33, 1, [1, 2]), (0.34, 1, [2])],
 )
 def test_it_acts_in_its_share_of_the_steps(pipe, net, still, start, stop, seen) -> None:
     timesteps: list[int] = []

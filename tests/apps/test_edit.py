@@ -1,4 +1,5 @@
-"""`stillmotion edit`, with an untrained ControlNet: what is made and told, not how it looks."""
+"""`stillmotion edit`: what is made and told, with an untrained ControlNet; and, with the one that
+comes with the miniature, that a clip follows the edges it is given."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from PIL import Image
 from tests.apps.conftest import Run
 
 from stillmotion import load_clip
+from stillmotion.evaluation.edge_agreement import edge_agreement
 from stillmotion.media.clips import read_provenance
+from stillmotion.media.control_maps import edges
 from stillmotion.models.registry import miniature_folder
 from stillmotion.world.render import render_clip
 from stillmotion.world.scene import Scene, sample_scene
@@ -35,10 +38,9 @@ def controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def clip(here: Path) -> Path:
+def saved_clip(here: Path, size: int) -> Path:
     scene: Scene = sample_scene(random.Random(3))
-    frames = render_clip(scene, 5, 96).frames.permute(0, 2, 3, 1)
+    frames = render_clip(scene, 5, size).frames.permute(0, 2, 3, 1)
     if frames.dtype != torch.uint8:
         frames = (frames * 255).round().to(torch.uint8)
     Image.fromarray(frames[0].numpy()).save(
@@ -49,6 +51,11 @@ def clip(here: Path) -> Path:
         lossless=True,
     )
     return here / "source.webp"
+
+
+@pytest.fixture
+def clip(here: Path) -> Path:
+    return saved_clip(here, 96)
 
 
 def test_a_clip_drawn_anew(run: Run, clip: Path, controlnet: Path) -> None:
@@ -63,6 +70,18 @@ def test_a_clip_drawn_anew(run: Run, clip: Path, controlnet: Path) -> None:
     assert kept.settings["guide"]["source"] == "source.webp"
     assert kept.settings["guide"]["control"] == "edges"
     assert kept.still is None
+
+
+def test_the_miniature_s_own_follows_the_edges(run: Run, here: Path) -> None:
+    """The words say nothing of where things are: outlines can come from the edges alone."""
+    clip = saved_clip(here, 64)
+    wanted = edges(load_clip(clip).frames)
+    command = ("edit", clip, "a ball", "--steps", "8", "--seed", "1", "-q")
+    agreement = []
+    for scale in ("1", "0"):
+        assert run(*command, "-o", f"{scale}.webp", "--control-scale", scale).code == 0
+        agreement.append(edge_agreement(edges(load_clip(f"{scale}.webp").frames), wanted))
+    assert agreement[0] > agreement[1] + 0.1
 
 
 def test_first_frames_are_drawn_chosen_and_kept(run: Run, clip: Path, controlnet: Path) -> None:

@@ -46,7 +46,7 @@ OPTIONS = {
     "edit": "output count still control controlnet depth-model control-scale frames start stride "
     "fps scale seed look steps guidance negative animatediff model device memory download force "
     "json quiet",
-    "convert": "to base allow-pickle force json",
+    "convert": "to base tokenizer variant allow-pickle force json",
     "models": "download json",
     "models show": "download json",
     "models add": "folder checkpoint base motion vae lora title licence prompt-prefix negative "

@@ -89,7 +89,11 @@ def test_photographs_are_of_the_world(measurer: FeatureMeasurer) -> None:
 def test_an_untrained_controlnet_changes_nothing(
     measurer: FeatureMeasurer, default: dict[str, Any]
 ) -> None:
-    assert without_costs(measurer.feature("edges", 0)) == without_costs(default)
+    row = without_costs(measurer.feature("edges", 0))
+    own = {"edges_followed", "edges_by_chance"}
+    assert all(0 <= float(row[key]) <= 1 for key in own)
+    rest = {key: value for key, value in without_costs(default).items() if key not in own}
+    assert {key: value for key, value in row.items() if key not in own} == rest
 
 
 @pytest.mark.slow
@@ -99,3 +103,4 @@ def test_every_feature_can_be_measured(name: str, measurer: FeatureMeasurer) -> 
     assert row["first_step"] > 0
     assert row["largest_step"] >= 1
     assert math.isnan(row["seam"]) == (name != "long")
+    assert math.isnan(row["edges_followed"]) == (name != "edges")

@@ -28,6 +28,7 @@ def row(**changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = dict.fromkeys(feature_table._MEANS, 1.0)
     made |= dict.fromkeys(feature_table._SHARES, True)
     made |= dict.fromkeys(("end_mse", "last_step", "return_step", "seamless_return_step"), NOTHING)
+    made |= dict.fromkeys(("edges_followed", "edges_by_chance"), NOTHING)
     return made | {"seam": NOTHING, "domain": "plain", "peak_bytes": 2**20} | changes
 
 
@@ -106,6 +107,10 @@ def test_what_some_features_have_beside_the_others() -> None:
     assert "last / other steps 1.50 (1.50 to 1.50)" in said
     assert "without the repeated frame 1.25 (1.25 to 1.25)" in said
     assert "steps at / off window borders" not in said
+    edges = row(edges_followed=0.75, edges_by_chance=0.25)
+    told = tables([summarise("edges", [edges])])
+    assert "agreement with the edges 0.75 (" in told
+    assert "with those of another scene 0.25 (" in told
     assert "borders 1.10 (" in tables([summarise("long", [row(seam=1.1)])])
     assert "in the other colour 0 % (0 to 79)" in tables(
         [summarise("to-text", [row(last_colour=False)])]

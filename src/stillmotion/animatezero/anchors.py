@@ -56,11 +56,10 @@ class Anchors:
         return correct_drift(latents, {one.frame: one.at(step) for one in self._inserted})
 
     def level(self, z_0: Tensor, step: int) -> Tensor:
-        """All frames, after the last step, in the colours of the given ones; `level_colours`."""
+        """The frames, after the last step, in the colours of the given ones; `level_colours`."""
         if not self._corrects or z_0.shape[2] == 1:
             return z_0
-        levelled = level_colours(z_0, {one.frame: one.at(step) for one in self._inserted})
-        return self.insert(levelled, step)
+        return level_colours(z_0, {one.frame: one.at(step) for one in self._inserted})
 
     def references(self, step: int) -> Tensor | None:
         """What runs beside the video (1 c k h w), if anything does."""

@@ -62,8 +62,12 @@ class FrameControl:
     def __init__(self, guide: ControlGuide, rows: list[int], timesteps: Tensor) -> None:
         """`rows`: which frame's map each row of the U-Net's batch follows."""
         num_steps = len(timesteps)
-        first, end = round(guide.start * num_steps), round(guide.stop * num_steps)
-        self._active = {int(t) for t in timesteps[first:end]}
+        # diffusers' rule: a step counts only if all of it lies between start and stop.
+        self._active = {
+            int(timestep)
+            for index, timestep in enumerate(timesteps)
+            if index / num_steps >= guide.start and (index + 1) / num_steps <= guide.stop
+        }
         self._net, self._scale = guide.net, guide.scale
         maps = torch.from_numpy(np.ascontiguousarray(guide.maps[rows]))
         self._maps = maps.permute(0, 3, 1, 2).to(guide.net.device, guide.net.dtype) / 255

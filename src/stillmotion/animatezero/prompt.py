@@ -31,6 +31,11 @@ class PromptTrack:
                 raise InputError(f"A prompt is given at frame {frame!r}; frames count from 0.")
         object.__setattr__(self, "texts", MappingProxyType(dict(sorted(self.texts.items()))))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same text all along."""
+        return len(set(self.texts.values())) == 1
+
     @classmethod
     def towards(cls, base: str, target: str, num_frames: int) -> PromptTrack:
         """From one text at the first frame to another at the last."""

@@ -30,6 +30,7 @@ from stillmotion.animatezero.sampling import (
 )
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
+from stillmotion.media.lost_detail import with_lost_detail
 from stillmotion.media.pixels import from_pixels
 from stillmotion.media.still import Still
 from stillmotion.models.decoding import decode
@@ -91,7 +92,7 @@ class Runner:
                 if run.control.needs_trajectory
             ],
             # Texts along the clip can ask for another light.
-            keeps_colours=isinstance(clip.prompt, str),
+            keeps_colours=isinstance(clip.prompt, str) or clip.prompt.is_constant,
             norms_across_frames=version_of(self.pipe.unet) == "v1",
         )
         z_0 = animate_latents(denoiser, start, run.control, self._hooks(run, denoiser.scheduler))
@@ -218,21 +219,22 @@ class Runner:
 
     def _frames(self, z_0: Tensor, given: dict[int, Still], run: Run) -> NDArray[np.uint8]:
         """Decoded frames; those whose latents were inserted are the stills themselves."""
-        keeps_photographs = self.setup.photograph.first_frame == "photograph"
-        pasted = {
-            frame: still.image
-            for frame, still in given.items()
-            if run.control.insert_latents and (still.latents is not None or keeps_photographs)
-        }
-        if not pasted:
+        if not run.control.insert_latents:
             return self._decode(z_0)
-        frames = np.empty((run.num_frames, *size_of(self.sampling), 3), np.uint8)
+        drawn = {n: still.image for n, still in given.items() if still.latents is not None}
+        photographs = {n: still.image for n, still in given.items() if still.latents is None}
+        if self.setup.photograph.first_frame != "photograph":
+            photographs = {}
+        # A drawn still is what its latents decode to; what a photograph lost is seen by decoding.
+        restores = bool(photographs) and run.control.drift_correction
+        pasted = drawn if restores else drawn | photographs
         decoded = [frame for frame in range(run.num_frames) if frame not in pasted]
+        frames = np.empty((run.num_frames, *size_of(self.sampling), 3), np.uint8)
         if decoded:
             frames[decoded] = self._decode(z_0[:, :, decoded])
         for frame, image in pasted.items():
             frames[frame] = image
-        return frames
+        return with_lost_detail(frames, drawn | photographs) if restores else frames
 
     def _decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """(1 c f h w) -> uint8 (f h w 3)."""

@@ -121,7 +121,10 @@ def animate_latents(
                 z_t = z
                 z, prediction = denoise(denoiser, z_t, timestep, reference)
                 hooks.denoised()
-                z = anchors.insert(anchors.correct(z, index + 1), index + 1)
+                z = anchors.correct(z, index + 1)
+                if start.keeps_colours and index + 1 == len(timesteps):
+                    z = anchors.level(z, index + 1)
+                z = anchors.insert(z, index + 1)
                 if left and bars is not None:
                     fresh = correlated_noise(start.more_noise(), settings.noise_correlation)
                     back = renoise(z, fresh, bars[index], bars[index + 1])
@@ -129,4 +132,4 @@ def animate_latents(
             if hooks.on_step is not None:
                 replaced = hooks.on_step(Step(index, timestep, z, z_t, prediction))
                 z = z if replaced is z else anchors.insert(replaced, index + 1)
-    return anchors.level(z, len(timesteps)) if start.keeps_colours else z
+    return z

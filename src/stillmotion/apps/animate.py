@@ -302,12 +302,13 @@ def _told(facts: dict[str, Any]) -> str:
     num_frames, lines = facts["num_frames"], []
     length = "1 frame" if num_frames == 1 else f"{num_frames} frames"
     for clip in facts["clips"]:
-        exact = "is" if clip["first_frame_is_the_still"] else "is not"
+        exact = "is the still" if clip["first_frame_is_the_still"] else "is not the still"
+        if facts["photograph"] and facts["first_frame"] == "reconstruction":
+            exact = "is the picture as the VAE gives it back"
         end = ""
         if "last_frame_is_the_still" in clip:
             end = f", the last one {'is' if clip['last_frame_is_the_still'] else 'is not'} as given"
         lines.append(
-            f"{clip['path']}  ({length}, seed {clip['seed']}; the first frame {exact} the still"
-            f"{end})"
+            f"{clip['path']}  ({length}, seed {clip['seed']}; the first frame {exact}{end})"
         )
     return "\n".join(lines)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stillmotion.apps.options import FLAG, REPORT, Json
 from stillmotion.errors import InputError
+
+if TYPE_CHECKING:
+    from stillmotion.models.conversions import Family
 
 app = typer.Typer()
 
@@ -31,13 +34,30 @@ def convert(
         ),
     ] = None,
     base: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="Of a checkpoint that becomes a folder: the model whose configuration and "
-            "tokenizer it takes.",
+            "tokenizer it takes, and CLIP where a DynamiCrafter file has none.",
+            show_default="sd15 for Stable Diffusion",
         ),
-    ] = "sd15",
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Of a DynamiCrafter checkpoint: CLIP's tokenizer, or a model folder with one.",
+            show_default="the base's",
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="256|512|1024|512-interp|t2v",
+            help="Of a DynamiCrafter checkpoint that does not show which it is.",
+            show_default="from tensors and name",
+        ),
+    ] = None,
     allow_pickle: Annotated[
         bool,
         typer.Option(
@@ -54,12 +74,12 @@ def convert(
 ) -> None:
     """Convert weights: checkpoints, motion modules, LoRAs, pickles.
 
-    ldm: a model folder into one file in the original naming of Stable Diffusion.
+    ldm: a model folder into one file in the original naming (Stable Diffusion, DynamiCrafter).
     diffusers: such a file into a model folder; a LoRA into diffusers' naming.
     motion: motion modules and motion LoRAs into AnimateDiff's naming.
     motion-diffusers: the same into diffusers'.
     kohya: a LoRA into kohya's naming.
-    safetensors: a pickle into a file that cannot run programs.
+    safetensors: a pickle into a file that cannot run programs (the usual if OUT is named so).
     """
     from stillmotion.apps.console import show
     from stillmotion.models.conversions import Target
@@ -74,6 +94,7 @@ def convert(
         base=base,
         allow_pickle=allow_pickle,
         overwrite=force,
+        families=[_dynamicrafter(tokenizer, variant)],
     )
     facts = {
         "source": source,
@@ -84,3 +105,47 @@ def convert(
     }
     text = f"{source}: {done.source_words}\n{output}: {done.target_words}"
     show(text, facts, as_json=as_json)
+
+
+def _dynamicrafter(tokenizer: Path | None, variant: str | None) -> Family:
+    """How DynamiCrafter's and VideoCrafter's checkpoints are converted; heavy parts come late."""
+    from stillmotion.models.conversions import Family, Job
+    from stillmotion.models.dynamicrafter_variants import Variant
+    from stillmotion.models.layouts import VIDEO_CHECKPOINTS
+    from stillmotion.models.registry import resolve_model
+
+    if variant is not None and variant not in list(Variant):
+        raise InputError(f"--variant is '{variant}'; it can be {', '.join(Variant)}.")
+
+    def base_folder(name: str | None) -> Path | None:
+        if name is None or Path(name).expanduser().is_dir():
+            return None if name is None else Path(name).expanduser()
+        return resolve_model(name, replaced=("checkpoint", "motion")).path
+
+    def to_folder(job: Job) -> str:
+        from stillmotion.dynamicrafter.checkpoint import convert_checkpoint
+
+        converted = convert_checkpoint(
+            job.source,
+            job.output,
+            base=base_folder(job.base),
+            tokenizer=None if tokenizer is None else tokenizer.expanduser(),
+            variant=None if variant is None else Variant(variant),
+            named=job.named,
+            overwrite=job.overwrite,
+        )
+        return f"a model folder in diffusers' layout, variant {converted}"
+
+    def to_file(job: Job) -> str:
+        from stillmotion.dynamicrafter.checkpoint import export_checkpoint
+        from stillmotion.models.files import describe
+
+        export_checkpoint(job.source, job.output, overwrite=job.overwrite)
+        return describe(job.output).words
+
+    def owns(folder: Path) -> bool:
+        from stillmotion.dynamicrafter.checkpoint import is_exportable
+
+        return is_exportable(folder)
+
+    return Family(VIDEO_CHECKPOINTS, owns, to_folder, to_file)

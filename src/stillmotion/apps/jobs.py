@@ -228,6 +228,7 @@ def animate(model: LoadedModel, request: AnimateRequest, progress: Progress) -> 
         "num_frames": request.num_frames - int(request.seamless),
         "fps": request.fps,
         "photograph": request.first.still.latents is None,
+        "first_frame": request.photographs.first_frame,
         **rows[0],
         "clips": rows,
     }

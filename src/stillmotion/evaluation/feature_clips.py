@@ -16,6 +16,7 @@ from stillmotion.animatezero.memory import apply_plan, store_float8
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Prompt
+from stillmotion.evaluation.edge_agreement import edge_agreement
 from stillmotion.evaluation.features import (
     FEATURES,
     REFERENCE,
@@ -46,6 +47,7 @@ class _Made:
     last: Still | None
     seconds: float
     peak_bytes: int
+    guide: ControlGuide | None
 
 
 class FeatureMeasurer(Measurer):
@@ -68,6 +70,7 @@ class FeatureMeasurer(Measurer):
             "seconds": made.seconds,
             "peak_bytes": made.peak_bytes,
         }
+        row |= self._edges(made, sample)
         if name == REFERENCE:
             with atomic_path(self._reference_path(index), overwrite=True) as temporary:
                 np.save(temporary, made.frames)
@@ -98,7 +101,20 @@ class FeatureMeasurer(Measurer):
                 photograph=feature.photograph or PhotographSettings(),
             )  # fmt: skip
             seconds = perf_counter() - began
-        return _Made(made.frames[0], first, last, seconds, _peak_bytes(model.pipeline.device))
+        peak = _peak_bytes(model.pipeline.device)
+        return _Made(made.frames[0], first, last, seconds, peak, guide)
+
+    def _edges(self, made: _Made, sample: Sample) -> Row:
+        """How well the clip follows its guide's edges, and, to compare, those of another scene."""
+        followed = by_chance = float("nan")
+        if made.guide is not None:
+            found = edges(made.frames)
+            other = _rendered(
+                self.model(sample.scene.domain), other_scene(sample).scene, len(found)
+            )
+            followed = edge_agreement(found, made.guide.maps)
+            by_chance = edge_agreement(found, edges(other))
+        return {"edges_followed": followed, "edges_by_chance": by_chance}
 
     def _first(self, feature: Feature, sample: Sample, guide: ControlGuide | None) -> Still:
         domain = sample.scene.domain

@@ -19,7 +19,8 @@ Interval = tuple[float, float]
 
 _MEANS = (
     "i1_mse", "end_mse", "first_step", "largest_step", "mean_step", "last_step", "return_step",
-    "seamless_return_step", "seam", "saturation_drift", "flow", "seconds",
+    "seamless_return_step", "seam", "saturation_drift", "flow", "edges_followed", "edges_by_chance",
+    "seconds",
 )  # fmt: skip
 _SHARES = ("motion", "last_subject", "last_colour", "last_background", "last_domain")
 _EXTRAS = {
@@ -27,6 +28,8 @@ _EXTRAS = {
     "return_step": "step back to frame 1 / mean step",
     "seamless_return_step": "without the repeated frame",
     "seam": "steps at / off window borders",
+    "edges_followed": "agreement with the edges",
+    "edges_by_chance": "with those of another scene",
 }
 """What is measured of some features only."""
 _PEAK = 255.0

@@ -71,7 +71,7 @@ def cpu_recipe() -> Recipe:
             "text-to-image": _stage(2600, 32, 1e-3),
             "domains": _stage(600, 24, 2.5e-3),
             "motion": _stage(4800, 4, 1e-3),
-            "control": _stage(450, 32, 1e-3),
+            "control": _stage(1500, 32, 1e-3),
         }
     )
 

@@ -9,6 +9,7 @@ import torch
 from diffusers import ControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from safetensors import SafetensorError
+from torch import nn
 
 from stillmotion.errors import ModelError
 from stillmotion.models.files import read_tensors
@@ -45,7 +46,8 @@ def load_controlnet(
             f"the ControlNet '{reference or OWN}' belongs to another family of models than this "
             "one; give one for Stable Diffusion 1.5 to models of that family"
         )
-    net.to(unet.device, unet.dtype)
+    # diffusers' own `to` warns of parts that must stay in float32 even of a net without any.
+    nn.Module.to(net, unet.device, unet.dtype)
     return net.eval().requires_grad_(False)
 
 
