@@ -25,8 +25,8 @@ from stillmotion.animatezero.windows import (
     end_index,
     overlapping_attention,
     sliding_attention,
-    window_starts,
 )
+from stillmotion.diffusion.windows import window_starts
 
 LENGTH, HEADS, D = 4, 2, 3
 INDEX = {"start": src_index, "end": end_index}

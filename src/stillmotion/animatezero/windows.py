@@ -7,13 +7,12 @@ never needs a position beyond those that the motion modules were trained with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from stillmotion.animatezero.attention import global_attention
 from stillmotion.animatezero.temporal_control import Pool, corrected_window_attention
+from stillmotion.diffusion.windows import blended
 
 
 class EndBlend:
@@ -71,20 +70,7 @@ def overlapping_attention(q: Pool, k: Pool, v: Pool) -> Tensor:
     with weights that fall off linearly towards the borders of a window, so none shows.
     Token parts (... heads f d), position parts (heads l d) -> (... heads f d).
     """
-    num_frames, length = q.token.shape[-2], q.position.shape[-2]
-    slots = torch.arange(1, length + 1, device=q.token.device)
-    weight = torch.minimum(slots, slots.flip(0)).to(q.token.dtype)[:, None]
-    total, weights = torch.zeros_like(q.token), q.token.new_zeros(num_frames, 1)
-    for start in window_starts(num_frames, length):
-        frames = slice(start, start + length)
-        seen = global_attention(*(part.token[..., frames, :] + part.position for part in (q, k, v)))
-        total[..., frames, :] += weight * seen
-        weights[frames] += weight
-    return total / weights
+    def seen(frames: slice) -> Tensor:
+        return global_attention(*(p.token[..., frames, :] + p.position for p in (q, k, v)))
 
-
-def window_starts(num_frames: int, length: int) -> Iterator[int]:
-    """First frames of windows a quarter of their length apart, the last one ending the clip."""
-    last = num_frames - length
-    yield from range(0, last, max(1, length // 4))
-    yield last
+    return blended(q.token.shape[-2], q.position.shape[-2], -2, seen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stillmotion.animatezero.windows import window_starts
+from stillmotion.diffusion.windows import window_starts
 from stillmotion.evaluation.steps import step_sizes
 
 
