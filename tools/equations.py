@@ -63,7 +63,13 @@ PAPERS: Mapping[str, Paper] = {
             11: "time travel: back to the noisier step",
         },
     ),
-    "DynamiCrafter": Paper(arxiv="2310.12190", equations={}),
+    "DynamiCrafter": Paper(
+        arxiv="2310.12190",
+        equations={
+            1: "what a denoising network is trained to minimise",
+            2: "attention to the text plus gated attention to the image",
+        },
+    ),
 }
 
 
