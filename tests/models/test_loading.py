@@ -12,8 +12,9 @@ import pytest
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from stillmotion.animatezero.loading import load_model, load_pipeline, shareable, split_reference
+from stillmotion.animatezero.loading import load_model, load_pipeline
 from stillmotion.errors import InputError, ModelError
+from stillmotion.models.loading import shareable, split_reference
 from stillmotion.models.registry import miniature_folder
 
 

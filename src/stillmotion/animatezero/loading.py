@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from stillmotion.adapters.text_encoder import check_clip_skip
 from stillmotion.animatezero.assembly import (
@@ -28,22 +21,22 @@ from stillmotion.animatezero.image_prompt import ip_adapter_embeds
 from stillmotion.animatezero.ingredients import NOTHING, Ingredients, find_motion
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
 from stillmotion.diffusion.settings import SamplingSettings
-from stillmotion.errors import ModelError, StillmotionError
+from stillmotion.errors import ModelError
 from stillmotion.media.images import load_image
 from stillmotion.models.description import Look, StillTrajectory
+from stillmotion.models.loading import (
+    LOOK_MARK,
+    explained,
+    shareable,
+    silent_libraries,
+    split_reference,
+)
 from stillmotion.models.motion_files import MotionVersion, version_of
 from stillmotion.models.registry import ModelFolder, resolve_model
 from stillmotion.models.sources import hub_folder
-from stillmotion.runtime.memory import is_out_of_memory
 from stillmotion.runtime.system import choose_device
 
 PLAIN = "plain"
-_LOOK_MARK = "@"
-# What the libraries raise for folders that are incomplete or damaged.
-_LOADING_ERRORS = (
-    OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError, ImportError,
-    SafetensorError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,8 +154,8 @@ def load_model(
     found, full = None, name
     wanted = look if look is not None else named_look
     if wanted is not None and wanted != PLAIN:
-        found, full = _find_look(folder, wanted), f"{name}{_LOOK_MARK}{wanted}"
-    with silent_libraries(), _explained(folder.name):
+        found, full = _find_look(folder, wanted), f"{name}{LOOK_MARK}{wanted}"
+    with silent_libraries(), explained(folder.name):
         pipeline = assemble(folder, dtype)
         look_lora = () if found is None else ((folder.path / found.lora, 1.0),)
         merge_loras(pipeline, (*folder.loras, *look_lora, *ingredients.motion_loras))
@@ -210,65 +203,9 @@ def load_pipeline(reference: str = "miniature", **options: Any) -> AnimateZeroPi
     return load_model(reference, **options).pipeline
 
 
-def split_reference(reference: str) -> tuple[str, str | None]:
-    """`name@look` -> name and look; a folder whose own name has an @ is taken as it is."""
-    if _LOOK_MARK not in reference or Path(reference).expanduser().is_dir():
-        return reference, None
-    name, _, look = reference.rpartition(_LOOK_MARK)
-    return name, look
-
-
-def shareable(reference: str) -> str:
-    """A reference without the folders above the model's own, which can tell who the user is."""
-    name, look = split_reference(reference)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        name = Path(os.path.abspath(folder)).name
-    return name if look is None else f"{name}{_LOOK_MARK}{look}"
-
-
 def _find_look(folder: ModelFolder, look: str) -> Look:
     looks = folder.description.looks
     if look not in looks:
         known = ", ".join([PLAIN, *looks])
         raise ModelError(f"the model '{folder.name}' has no look '{look}'; it has: {known}")
     return looks[look]
-
-
-@contextmanager
-def silent_libraries() -> Iterator[None]:
-    """Load without the advice and the progress bars of diffusers and transformers."""
-    loggers = (diffusers_logging, transformers_logging)
-    former = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in loggers]
-    for log in loggers:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, verbosity, had_bars in former:
-            log.set_verbosity(verbosity)
-            if had_bars:
-                log.enable_progress_bar()
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Say in a sentence why a model cannot be loaded."""
-    try:
-        yield
-    except StillmotionError:
-        raise
-    except _LOADING_ERRORS as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"the model '{name}' cannot be loaded, a part of it is missing, damaged or of another "
-            f"kind: {_first_sentence(error)}"
-        ) from error
-
-
-def _first_sentence(error: Exception) -> str:
-    """Of a library's message, which can go on for lines with advice that does not fit here."""
-    text = " ".join(str(error).split())
-    return re.split(r"(?<=[.!?]) (?=[A-Z])", text)[0] or type(error).__name__

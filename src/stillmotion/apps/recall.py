@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.animatezero.ingredients import Ingredients
-from stillmotion.animatezero.loading import LoadedModel, load_model, split_reference
+from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import AnimateZeroSettings
@@ -35,6 +35,7 @@ from stillmotion.media.provenance import (
     fingerprint_pixels,
 )
 from stillmotion.media.still import Still, latents_path
+from stillmotion.models.loading import split_reference
 from stillmotion.models.registry import MINIATURE
 from stillmotion.runtime.progress import Progress
 

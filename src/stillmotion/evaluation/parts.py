@@ -9,11 +9,11 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPModel, CLIPTokenizer
 
-from stillmotion.animatezero.loading import silent_libraries
 from stillmotion.evaluation.samples import EVALUATION_SEED
 from stillmotion.miniature import data
 from stillmotion.miniature.clip import clip_image_features, clip_text_features, tokenize
 from stillmotion.miniature.judge import ATTRIBUTES, Judge
+from stillmotion.models.loading import silent_libraries
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.world.captions import caption
 from stillmotion.world.scene import Fixed
