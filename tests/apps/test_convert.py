@@ -10,6 +10,8 @@ import torch
 from diffusers import MotionAdapter
 from safetensors.torch import load_file, save_file
 from tests.apps.conftest import Run
+from tests.models.official_files import official
+from tests.tiny_models import tiny_tokenizer
 
 from stillmotion.models.files import identify
 from stillmotion.models.layouts import FileKind
@@ -75,6 +77,44 @@ def test_pickles_need_leave(run: Run, here: Path) -> None:
     assert done.facts["source_is"] == "a pickle of a LoRA in diffusers' naming"
     assert identify(Path("y.safetensors")) is FileKind.KOHYA_LORA
     assert {path.name for path in here.iterdir()} == {"x.ckpt", "y.safetensors"}
+
+
+def test_a_dynamicrafter_checkpoint_there_and_back(run: Run, here: Path) -> None:
+    tensors = official("512")
+    (here / "dynamicrafter_512_interp_v1").mkdir()
+    torch.save({"state_dict": tensors}, "dynamicrafter_512_interp_v1/model.ckpt")
+    tiny_tokenizer().save_pretrained(here / "clip" / "tokenizer")
+    source = "dynamicrafter_512_interp_v1/model.ckpt"
+    refused = run("convert", source, "folder", "--allow-pickle").error
+    assert "'model.ckpt' does not hold tokenizer/; give --tokenizer a folder" in refused
+    done = run("convert", source, "folder", "--allow-pickle", "--tokenizer", "clip", "--json")
+    assert done.facts == {
+        "source": source,
+        "source_is": "a pickle of a DynamiCrafter checkpoint",
+        "to": "diffusers",
+        "output": "folder",
+        "output_is": "a model folder in diffusers' layout, variant 512-interp",
+    }
+    done = run("convert", "folder", "again.safetensors", "--json")
+    assert (done.facts["to"], done.facts["output_is"]) == ("ldm", "a DynamiCrafter checkpoint")
+    again = load_file("again.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    save_file(tensors, "x.safetensors")
+    for arguments, said in (
+        (["--base", "clip"], "say which with --variant"),
+        (["--base", "clip", "--variant", "256"], "'x.safetensors' is no '256' checkpoint"),
+        (["--base", "clip", "--variant", "2k"], "--variant is '2k'; it can be 256, 512, 1024"),
+        (["--base", "nowhere", "--variant", "512"], "unknown model 'nowhere'"),
+        (
+            ["--to", "motion"],
+            "is a DynamiCrafter checkpoint, which can be converted --to diffusers",
+        ),
+    ):
+        assert said in run("convert", "x.safetensors", "more", *arguments).error
+    assert not Path("more").exists()
+    chosen = run("convert", "x.safetensors", "more", "--base", "clip", "--variant", "512")
+    assert chosen.out.splitlines()[1] == "more: a model folder in diffusers' layout, variant 512"
 
 
 @pytest.mark.parametrize(

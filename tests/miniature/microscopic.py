@@ -25,6 +25,7 @@ def microscopic_recipe() -> Recipe:
         stills=12,
         domain_stills=6,
         clips=4,
+        video_clips=4,
         judge_stills=8,
         judge_clips=4,
         unet_widths=(32, 48),

@@ -49,7 +49,7 @@ def control_stage(folder: Path) -> ControlStage:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         controlnet = build_controlnet(unet, generator())
-    return ControlStage(4, stills, shop._edges(), unet, controlnet, shop._conditioner())
+    return ControlStage(4, stills, shop._edges(), unet, controlnet, shop.conditioner())
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -32,6 +32,16 @@ from stillmotion.apps.animate_options import (
     Trajectory,
     WindowLength,
 )
+from stillmotion.apps.dynamicrafter_options import (
+    ConditioningFps,
+    Eta,
+    ExactFirstFrame,
+    FrameStride,
+    GuidanceRescale,
+    ImageGuidance,
+    Method,
+    StartTimestep,
+)
 from stillmotion.apps.ingredient_options import (
     Checkpoint,
     ClipSkip,
@@ -92,6 +102,7 @@ def animate(
             show_default=False,
         ),
     ] = None,
+    method: Method = None,
     count: Count = 1,
     frames: Frames = None,
     fps: Fps = None,
@@ -193,6 +204,13 @@ def animate(
         ),
     ] = None,
     window_length: WindowLength = None,
+    frame_stride: FrameStride = None,
+    conditioning_fps: ConditioningFps = None,
+    image_guidance: ImageGuidance = None,
+    guidance_rescale: GuidanceRescale = None,
+    eta: Eta = None,
+    start_timestep: StartTimestep = None,
+    exact_first_frame: ExactFirstFrame = False,
     checkpoint: Checkpoint = None,
     vae: Vae = None,
     motion: Motion = None,
@@ -221,6 +239,8 @@ def animate(
 ) -> None:
     """Animate a still; the first frame of the clip is the still, exactly.
 
+    With a model for DynamiCrafter any picture is animated by that method, trained for it.
+
     A still that was drawn here is animated by means of the latents of its drawing, by the model
     and in the look that drew it.  Any other picture, of any size, is animated as a photograph.
 
@@ -232,6 +252,12 @@ def animate(
     _check_inputs(still, source, last_frame, is_loop=loop or seamless)
 
     from stillmotion.apps import jobs
+    from stillmotion.apps.methods import (
+        ANIMATEZERO,
+        DYNAMICRAFTER,
+        chosen_method,
+        refuse_options,
+    )
     from stillmotion.apps.outputs import check_clip_outputs
     from stillmotion.apps.previews import check_preview_path
     from stillmotion.apps.recall import prepare
@@ -240,6 +266,48 @@ def animate(
 
     check_clip_outputs(output, count, overwrite=force)
     check_preview_path(preview, overwrite=force)
+    own = {
+        "frame_stride": frame_stride, "conditioning_fps": conditioning_fps,
+        "image_guidance_scale": image_guidance, "guidance_rescale": guidance_rescale, "eta": eta,
+        "start_timestep": start_timestep, "exact_first_frame": exact_first_frame or None,
+    }  # fmt: skip
+    if chosen_method(method, model, source) == DYNAMICRAFTER:
+        refuse_options(
+            DYNAMICRAFTER,
+            {
+                "--look": look, "--preview": preview, "--even-pace": even_pace,
+                "--towards": towards, "--prompt-at": prompt_at,
+                "--motion-strength": motion_strength, "--drift-correction": drift_correction,
+                "--time-travel": time_travel, "--time-travel-window": time_travel_window,
+                "--photograph": photograph, "--trajectory": trajectory,
+                "--first-frame": first_frame, "--fit": fit, "--ablation": row,
+                "--insert-latents": insert_latents, "--share-kv": share_kv,
+                "--kv-source": kv_source, "--window": window, "--window-blocks": window_blocks,
+                "--query-position": query_position, "--frame-norm": frame_norm,
+                "--window-length": window_length, "--checkpoint": checkpoint, "--vae": vae,
+                "--motion": motion, "--lora": lora, "--motion-lora": motion_lora,
+                "--embedding": embedding, "--ip-adapter": ip_adapter, "--ip-image": ip_image,
+                "--scheduler": scheduler, "--clip-skip": clip_skip,
+            },
+        )  # fmt: skip
+        from stillmotion.apps import dynamicrafter_jobs
+
+        job = dynamicrafter_jobs.prepare(
+            dynamicrafter_jobs.Wish(
+                picture=still, prompt=prompt, source=source, last_frame=last_frame, is_loop=loop,
+                seamless=seamless, seed=seed, count=count, num_frames=frames,
+                settings={"num_inference_steps": steps, "guidance_scale": guidance,
+                          "negative_prompt": negative, **own},
+                fps=fps, scale=scale, output=output, overwrite=force, model=model, device=device,
+                download=download, memory=memory,
+            ),
+            say := Notes(),
+        )  # fmt: skip
+        with Progress("animate", quiet=quiet) as progress:
+            facts = job.run(lambda done, total: progress.update(completed=done, total=total))
+        show(dynamicrafter_jobs.told(facts), facts | {"notes": say.said}, as_json=as_json)
+        return
+    refuse_options(ANIMATEZERO, {_option(name): value for name, value in own.items()})
     wish = Wish(
         still=still, last_frame=last_frame, loop=loop, seamless=seamless,
         prompt=prompt, towards=towards, prompt_at=tuple(prompt_at or ()),
@@ -279,6 +347,11 @@ def animate(
             loaded, request, lambda done, total: progress.update(completed=done, total=total)
         )
     show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
+
+
+def _option(setting: str) -> str:
+    """The option for one of DynamiCrafter's settings."""
+    return f"--{setting.removesuffix('_scale').replace('_', '-')}"
 
 
 def _check_inputs(

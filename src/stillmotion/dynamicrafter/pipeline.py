@@ -168,8 +168,10 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
         single = picture is None or isinstance(picture, np.ndarray)
         pictures: list[Picture | None] = [picture] if single else list(picture)  # type: ignore[list-item,arg-type]
         prompts, seeds = _each(prompt, len(pictures)), _each(seed, len(pictures))
-        self._check(pictures, num_frames, extras.get("last_frame"))
-        Pace(kind=self.config.pace_kind, default=self.config.default_pace).of(settings)
+        if not pictures:
+            raise InputError("There is no picture to animate; give at least one.")
+        for one in pictures:
+            self.check(one, num_frames, settings, extras.get("last_frame"))
         size = self.size_of(settings)
         made = []
         for number, (one, words, own_seed) in enumerate(zip(pictures, prompts, seeds, strict=True)):
@@ -202,15 +204,19 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
             size.append(int(pixels))
         return size[0], size[1]
 
-    def _check(
-        self, pictures: Sequence[Picture | None], num_frames: int, last: Picture | None
+    def check(
+        self,
+        picture: Picture | None,
+        num_frames: int,
+        settings: DynamiCrafterSettings,
+        last: Picture | None,
     ) -> None:
-        if not pictures:
-            raise InputError("There is no picture to animate; give at least one.")
+        """Raises InputError for what `animate` cannot make, before anything is computed."""
+        Pace(kind=self.config.pace_kind, default=self.config.default_pace).of(settings)
+        self.size_of(settings)
         if num_frames < 1:
             raise InputError(f"num_frames is {num_frames}; give a whole number from 1 up.")
-        given = all(picture is not None for picture in pictures)
-        if given != self.needs_picture:
+        if (picture is not None) != self.needs_picture:
             raise InputError(
                 "This model animates pictures; give one."
                 if self.needs_picture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, Self
 
 from stillmotion.diffusion.settings import require_whole
 from stillmotion.errors import InputError
@@ -63,6 +63,25 @@ class DynamiCrafterSettings:
                 f"{self.conditioning_fps}; a model knows one of them, so give that one."
             )
         object.__setattr__(self, "gate_scales", MappingProxyType(dict(self.gate_scales)))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """From what `as_json` gave.  Raises InputError for anything else."""
+        try:
+            scales = {int(k) if str(k).isdecimal() else k: v
+                      for k, v in values.get("gate_scales", {}).items()}  # fmt: skip
+            return cls(**{**values, "gate_scales": scales})
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"The recorded settings are damaged: {error}") from error
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return values | {"gate_scales": {str(k): v for k, v in self.gate_scales.items()}}
+
+    def changed(self, **changes: Any) -> Self:
+        """The same with the changes that are not None.  Raises InputError as the constructor."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
 
     @property
     def guides_by_image(self) -> bool:

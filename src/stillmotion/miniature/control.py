@@ -12,7 +12,6 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
 from stillmotion.media.control_maps import edges
-from stillmotion.miniature.clip import tokenize
 from stillmotion.miniature.data import LatentSet, sample_indices
 from stillmotion.miniature.text_to_image import Noising, TextConditioner, weighted_mean
 
@@ -80,9 +79,7 @@ class ControlStage:
         self.controlnet = controlnet.to(memory_format=torch.channels_last)
         self.conditioner = conditioner
         self.noising = Noising(NOISY_BIAS)
-        ids = tokenize(conditioner.tokenizer, [""]).to(conditioner.text_encoder.device)
-        with torch.no_grad():
-            self._no_caption = conditioner.text_encoder(ids).last_hidden_state.float()
+        self._no_caption = conditioner.embed([""])
 
     def parameters(self) -> list[nn.Parameter]:
         return list(self.controlnet.parameters())

@@ -10,7 +10,12 @@ from dataclasses import dataclass, field, replace
 from stillmotion.errors import InputError
 from stillmotion.training.loop import LoopSettings
 
-STAGES: tuple[str, ...] = ("vae", "clip", "text-to-image", "domains", "motion", "control")
+VIDEO_STAGES = ("video-image", "video", "context", "adapt", "joint", "interpolation")
+"""Those of the miniature DynamiCrafter: its image and text-to-video models, the paper's three, and
+interpolation."""
+STAGES: tuple[str, ...] = (
+    "vae", "clip", "text-to-image", "domains", "motion", "control", *VIDEO_STAGES,
+)  # fmt: skip
 """The stages in the order in which they need each other; "judge" stands apart."""
 
 
@@ -31,6 +36,8 @@ class Recipe:
     latent_channels: int = 8
     vae_widths: tuple[int, ...] = (16, 32, 64, 64)
     unet_widths: tuple[int, ...] = (96, 160)
+    video_widths: tuple[int, ...] = (64, 96)
+    """Of DynamiCrafter's networks: with layers over time as many weights as spatial ones."""
     unet_layers: int = 1
     heads: int = 4
     text_width: int = 128
@@ -42,6 +49,8 @@ class Recipe:
     """Pictures that the VAE, CLIP and the text-to-image stage learn from."""
     domain_stills: int = 8_000
     clips: int = 8_000
+    video_clips: int = 8_000
+    """Clips of every look, for the text-to-video model and DynamiCrafter."""
     judge_stills: int = 16_000
     judge_clips: int = 5_000
     seed: int = 20261120
@@ -72,6 +81,12 @@ def cpu_recipe() -> Recipe:
             "domains": _stage(600, 24, 2.5e-3),
             "motion": _stage(4800, 4, 1e-3),
             "control": _stage(1500, 32, 1e-3),
+            "video-image": _stage(2400, 32, 1e-3),
+            "video": _stage(7200, 4, 5e-4),
+            "context": _stage(1800, 32, 1e-3),
+            "adapt": _stage(1800, 4, 5e-4),
+            "joint": _stage(3600, 4, 5e-4),
+            "interpolation": _stage(1200, 4, 5e-4),
         }
     )
 
@@ -93,6 +108,12 @@ def gpu_recipe() -> Recipe:
             "domains": _stage(90, 256, 5e-4),
             "motion": _stage(1200, 48, 5e-4),
             "control": _stage(300, 256, 5e-4),
+            "video-image": _stage(600, 256, 5e-4),
+            "video": _stage(900, 32, 3e-4),
+            "context": _stage(300, 256, 1e-3),
+            "adapt": _stage(300, 32, 3e-4),
+            "joint": _stage(600, 32, 3e-4),
+            "interpolation": _stage(300, 32, 3e-4),
         },
     )
 

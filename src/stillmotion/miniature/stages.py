@@ -63,7 +63,7 @@ class Workshop:
         self.recipe, self.folder, self.device, self.report = recipe, folder, device, report
 
     def run(self, stage: str) -> None:
-        """Train one stage to the end of its budget and save its part.
+        """Train one stage to the end of its budget and save its part; see also `VideoWorkshop`.
 
         Raises:
             InputError: an unknown stage, or one whose predecessors are not finished.
@@ -90,43 +90,41 @@ class Workshop:
             budget_seconds=None if seconds is None else seconds / 2,
             max_steps=None if steps is None else max(steps // 2, 1),
         )
-        stills, motions = self._built(StillJudge), self._built(MotionJudge)
+        stills, motions = self.built(StillJudge), self.built(MotionJudge)
         seed = derive_seed(self.recipe.seed, "judge")
         folder = self.folder / "data"
         pictures = data.cached_stills(
             folder / "judge-stills.safetensors", self.recipe.judge_stills, seed, 64
         )
-        self._train(StillJudgeStage(stills, pictures, budget.batch), half)
+        self.train(StillJudgeStage(stills, pictures, budget.batch), half)
         clips = data.cached_judge_clips(
             folder / "judge-clips.safetensors", self.recipe.judge_clips, seed, 32
         )
-        self._train(MotionJudgeStage(motions, clips, budget.batch // 2), half)
+        self.train(MotionJudgeStage(motions, clips, budget.batch // 2), half)
         Judge(stills, motions).save(self.folder / "judge.safetensors")
 
     def vae(self) -> None:
         """The VAE, on stills of every look."""
-        stage = VaeStage(self.recipe, self._stills(), self._built(lambda: build_vae(self.recipe)))
-        self._train(stage, self.recipe.budgets["vae"].loop)
+        stage = VaeStage(self.recipe, self._stills(), self.built(lambda: build_vae(self.recipe)))
+        self.train(stage, self.recipe.budgets["vae"].loop)
         fit_scaling(stage.vae, self._stills().images[:1000])
         stage.vae.save_pretrained(self.folder / "vae")
 
     def clip(self) -> None:
         """Tokenizer and CLIP, on stills of every look."""
         tokenizer = kept_tokenizer(self.recipe, self.folder / "tokenizer")
-        clip = self._built(lambda: build_clip(self.recipe, tokenizer))
+        clip = self.built(lambda: build_clip(self.recipe, tokenizer))
         stage = ClipStage(self.recipe, self._stills(), clip, tokenizer)
-        self._train(stage, self.recipe.budgets["clip"].loop)
+        self.train(stage, self.recipe.budgets["clip"].loop)
         save_clip(clip, self.folder)
 
     def text_to_image(self) -> None:
         """The image U-Net, on plain stills."""
-        unet = self._built(lambda: build_unet(self.recipe))
+        unet = self.built(lambda: build_unet(self.recipe))
         stills = self._still_latents(self.recipe.stills, PLAIN, "plain")
         budget = self.recipe.budgets["text-to-image"]
-        stage = StillDiffusionStage(
-            "text-to-image", budget.batch, stills, unet, self._conditioner()
-        )
-        self._train(stage, budget.loop)
+        stage = StillDiffusionStage("text-to-image", budget.batch, stills, unet, self.conditioner())
+        self.train(stage, budget.loop)
         unet.save_pretrained(self.folder / "unet")
 
     def domains(self) -> None:
@@ -137,31 +135,31 @@ class Workshop:
 
     def motion(self) -> None:
         """The motion module, on plain clips."""
-        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
-        adapter = self._built(lambda: build_motion_adapter(self.recipe))
-        video = self._built(lambda: attach_motion(unet, adapter))
+        unet = UNet2DConditionModel.from_pretrained(self.part("unet", "text-to-image"))
+        adapter = self.built(lambda: build_motion_adapter(self.recipe))
+        video = self.built(lambda: attach_motion(unet, adapter))
         clips = self._clip_latents()
         budget = self.recipe.budgets["motion"]
-        stage = MotionStage(budget.batch, clips, video, self._conditioner())
-        self._train(stage, budget.loop)
+        stage = MotionStage(budget.batch, clips, video, self.conditioner())
+        self.train(stage, budget.loop)
         extract_motion(video, adapter).save_pretrained(self.folder / "motion_adapter")
 
     def control(self) -> None:
         """The ControlNet for edges, on plain stills."""
-        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
+        unet = UNet2DConditionModel.from_pretrained(self.part("unet", "text-to-image"))
         generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "controlnet"))
-        controlnet = self._built(lambda: build_controlnet(unet, generator))
+        controlnet = self.built(lambda: build_controlnet(unet, generator))
         stills = self._still_latents(self.recipe.stills, PLAIN, "plain")
         budget = self.recipe.budgets["control"]
         stage = ControlStage(
             budget.batch, stills, self._edges(), unet.to(self.device), controlnet,
-            self._conditioner(),
+            self.conditioner(),
         )  # fmt: skip
-        self._train(stage, budget.loop)
+        self.train(stage, budget.loop)
         controlnet.save_pretrained(self.folder / "controlnet")
 
     def _domain(self, domain: str) -> None:
-        unet = UNet2DConditionModel.from_pretrained(self._part("unet", "text-to-image"))
+        unet = UNet2DConditionModel.from_pretrained(self.part("unet", "text-to-image"))
         unet.to(self.device)
         generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "lora", domain))
         adapters = add_low_rank(unet, self.recipe.lora_rank, generator)
@@ -169,18 +167,19 @@ class Workshop:
         stills = self._still_latents(self.recipe.domain_stills, Fixed(domain=domain), domain)
         budget = self.recipe.budgets["domains"]
         stage = StillDiffusionStage(
-            f"domain-{domain}", budget.batch, stills, unet, self._conditioner(),
+            f"domain-{domain}", budget.batch, stills, unet, self.conditioner(),
             domain_words=0.5, trained=lambda: trained,
         )  # fmt: skip
-        self._train(stage, budget.loop)
+        self.train(stage, budget.loop)
         path = self.folder / "loras" / f"{domain}.safetensors"
         save_lora(unet, adapters, path, prefix="unet")
         remove_low_rank(unet, adapters)
 
-    def _train(self, stage: Stage, settings: LoopSettings) -> None:
+    def train(self, stage: Stage, settings: LoopSettings) -> None:
+        """Run the loop on a stage, with its checkpoint in this folder."""
         train(stage, settings, self.folder / "training", self.report)
 
-    def _built(self, build: Callable[[], Network]) -> Network:
+    def built(self, build: Callable[[], Network]) -> Network:
         """A network with initial weights that follow from the recipe's seed alone.
 
         Libraries initialise from the global generator; it is seeded for that and put back.
@@ -189,7 +188,8 @@ class Workshop:
             torch.default_generator.manual_seed(derive_seed(self.recipe.seed, "weights"))
             return build().to(self.device)
 
-    def _part(self, name: str, stage: str) -> Path:
+    def part(self, name: str, stage: str) -> Path:
+        """Where a part is that `stage` makes.  Raises InputError if it is not finished."""
         path = self.folder / name
         if not path.exists():
             raise InputError(
@@ -197,13 +197,15 @@ class Workshop:
             )
         return path
 
-    def _conditioner(self) -> TextConditioner:
-        tokenizer = CLIPTokenizer.from_pretrained(self._part("tokenizer", "clip"))
-        text_encoder = CLIPTextModel.from_pretrained(self._part("text_encoder", "clip"))
+    def conditioner(self) -> TextConditioner:
+        """The trained text encoder."""
+        tokenizer = CLIPTokenizer.from_pretrained(self.part("tokenizer", "clip"))
+        text_encoder = CLIPTextModel.from_pretrained(self.part("text_encoder", "clip"))
         return TextConditioner(tokenizer, text_encoder.to(self.device))
 
-    def _encoder(self) -> AutoencoderKL:
-        vae = AutoencoderKL.from_pretrained(self._part("vae", "vae"))
+    def encoder(self) -> AutoencoderKL:
+        """The trained VAE."""
+        vae = AutoencoderKL.from_pretrained(self.part("vae", "vae"))
         return vae.to(self.device, memory_format=torch.channels_last).eval()
 
     def _stills(self) -> data.StillSet:
@@ -215,7 +217,7 @@ class Workshop:
         seed = self._latents_seed(name)
 
         def make() -> dict[str, Tensor]:
-            vae = self._encoder()
+            vae = self.encoder()
             stills = data.render_stills(count, seed, self.recipe.image_size, fixed)
             latents = encode_images(vae, stills.images) * vae.config.scaling_factor
             weights = subject_weight(stills.masks, latents.shape[-1])
@@ -225,6 +227,17 @@ class Workshop:
         kept = data.cached(path, count, make)
         scenes = [data.still_scene(seed, index, fixed)[0] for index in range(count)]
         return _latent_set(kept, scenes)
+
+    def stills_of_all_looks(self) -> data.LatentSet:
+        """The stills of every look that the stages "text-to-image" and "domains" learn from."""
+        recipe = self.recipe
+        counts = dict.fromkeys(DOMAINS, recipe.domain_stills) | {"plain": recipe.stills}
+        sets = [self._still_latents(n, Fixed(domain=look), look) for look, n in counts.items()]
+        return data.LatentSet(
+            latents=torch.cat([one.latents for one in sets]),
+            weights=torch.cat([one.weights for one in sets]),
+            scenes=[scene for one in sets for scene in one.scenes],
+        )
 
     def _latents_seed(self, name: str) -> int:
         return derive_seed(self.recipe.seed, "latents", name)
@@ -245,7 +258,7 @@ class Workshop:
         seed = derive_seed(recipe.seed, "clips")
 
         def make() -> dict[str, Tensor]:
-            vae = self._encoder()
+            vae = self.encoder()
             clips = data.render_clips(
                 recipe.clips, seed, recipe.image_size, recipe.num_frames, PLAIN
             )

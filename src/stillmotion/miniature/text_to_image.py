@@ -42,16 +42,17 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-def build_unet(recipe: Recipe) -> UNet2DConditionModel:
-    """Stable Diffusion's structure with fewer levels and channels."""
-    levels = len(recipe.unet_widths)
+def build_unet(recipe: Recipe, widths: tuple[int, ...] | None = None) -> UNet2DConditionModel:
+    """Stable Diffusion's structure with fewer levels and channels; `widths` None: `unet_widths`."""
+    widths = widths or recipe.unet_widths
+    levels = len(widths)
     return UNet2DConditionModel(
         sample_size=recipe.image_size // 8,
         in_channels=recipe.latent_channels,
         out_channels=recipe.latent_channels,
         down_block_types=("CrossAttnDownBlock2D",) * levels,
         up_block_types=("CrossAttnUpBlock2D",) * levels,
-        block_out_channels=recipe.unet_widths,
+        block_out_channels=widths,
         layers_per_block=recipe.unet_layers,
         cross_attention_dim=recipe.text_width,
         attention_head_dim=recipe.heads,
@@ -76,6 +77,11 @@ class TextConditioner:
             "" if drop else random_caption(scene, generator, domain=domain, motion=motion)
             for scene, drop in zip(scenes, dropped.tolist(), strict=True)
         ]
+        return self.embed(captions)
+
+    @torch.no_grad()
+    def embed(self, captions: list[str]) -> Tensor:
+        """Embeddings `(n, text_length, d)` of captions as they are."""
         ids = tokenize(self.tokenizer, captions).to(self.text_encoder.device)
         embeddings: Tensor = self.text_encoder(ids).last_hidden_state
         return embeddings.float()
@@ -115,8 +121,8 @@ def weighted_mean(error: Tensor, weights: Tensor, index: Tensor) -> Tensor:
 class StillDiffusionStage:
     """Denoising of latents of stills, conditioned on captions.
 
-    Serves the stages "text-to-image" (all of the network's weights) and "domains" (`trained`
-    gives the low-rank ones).
+    Serves the stages "text-to-image" and "video-image" (all of the network's weights) and
+    "domains" (`trained` gives the low-rank ones).
     """
 
     def __init__(
@@ -129,13 +135,15 @@ class StillDiffusionStage:
         *,
         domain_words: float = 0.0,
         trained: Callable[[], list[nn.Parameter]] | None = None,
+        noising: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]] | None = None,
     ) -> None:
+        """`noising` as `Noising`'s call; None is the image model's own."""
         self.name, self.batch, self.stills = name, batch, stills
         self.unet = unet.to(memory_format=torch.channels_last)
         self.conditioner = conditioner
         self.domain_words = domain_words
         self._trained = trained or (lambda: list(unet.parameters()))
-        self.noising = Noising()
+        self.noising = noising or Noising()
 
     def parameters(self) -> list[nn.Parameter]:
         return self._trained()

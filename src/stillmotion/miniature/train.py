@@ -1,8 +1,8 @@
 """Train stages of the miniature, with progress, interruptible and resumable.
 
 Needs only torch, diffusers, transformers, safetensors, numpy, Pillow and rich, so that it runs on
-any machine that has them: `python -m stillmotion.miniature.train --stage all`.  The last stage,
-"control", finds edges with OpenCV besides.
+any machine that has them: `python -m stillmotion.miniature.train --stage all`.  The stage "control"
+finds edges with OpenCV besides.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TextIO
 
 from stillmotion.errors import InputError, StillmotionError
 from stillmotion.media.control_maps import require_opencv
-from stillmotion.miniature.recipe import RECIPES, STAGES, Recipe
+from stillmotion.miniature.recipe import RECIPES, STAGES, VIDEO_STAGES, Recipe
 from stillmotion.runtime.progress import Progress
 from stillmotion.runtime.system import choose_device
 from stillmotion.training.interrupts import termination_as_interrupt
@@ -50,6 +50,7 @@ def train_stages(
     # Not at the top: it takes seconds, which the mistakes that `main` can find need not wait for.
     from stillmotion.miniature.control import EDGES_FILE
     from stillmotion.miniature.stages import Workshop
+    from stillmotion.miniature.video_stages import VideoWorkshop
 
     if "control" in stages and not (folder / EDGES_FILE).exists():
         require_opencv()  # now, not after the hours of the stages before it
@@ -57,7 +58,8 @@ def train_stages(
     with termination_as_interrupt():
         for stage in stages:
             with Progress(f"train {stage}", total=_PARTS, quiet=quiet) as progress:
-                Workshop(recipe, folder, place, _reporter(progress)).run(stage)
+                shop = Workshop(recipe, folder, place, _reporter(progress))
+                (VideoWorkshop(shop) if stage in VIDEO_STAGES else shop).run(stage)
 
 
 def _reporter(progress: Progress) -> Report:

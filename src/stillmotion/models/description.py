@@ -99,6 +99,8 @@ class ModelDescription(_Record):
     num_frames: int = Field(default=16, gt=0)
     num_inference_steps: int = Field(default=25, gt=0)
     guidance_scale: float = 7.5
+    guidance_rescale: float = Field(default=0.0, ge=0, le=1)
+    """How far the contrast that guidance adds is taken back; DynamiCrafter's models know it."""
     negative_prompt: str = "worst quality, low quality, letterboxed"
     prompt_prefix: str = ""
     """Words put before every prompt."""

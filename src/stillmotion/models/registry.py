@@ -217,6 +217,16 @@ def draws_only(path: Path) -> bool:
     return classes.get("unet") == "UNet2DConditionModel" and not classes.get("motion_adapter")
 
 
+def pipeline_class(path: Path) -> str | None:
+    """The class that the index of a model folder names; None without an index, or a name in it."""
+    try:
+        index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = index.get("_class_name") if isinstance(index, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def part_classes(path: Path) -> dict[str, str | None]:
     """The class of each part that the index of a model folder names; None: there is no such part.
 
