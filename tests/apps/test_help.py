@@ -39,7 +39,8 @@ OPTIONS = {
     "draw": "output count seed look steps guidance negative height width model device download "
     "force json quiet " + INGREDIENTS,
     "animate": "method frame-stride conditioning-fps image-guidance guidance-rescale eta "
-    "start-timestep exact-first-frame output from count frames fps scale seed look preview last-frame loop seamless "
+    "start-timestep exact-first-frame output from count frames fps scale seed look preview "
+    "last-frame loop seamless "
     "even-pace towards prompt-at motion-strength drift-correction time-travel time-travel-window "
     "photograph trajectory first-frame fit steps guidance negative ablation insert-latents "
     "share-kv kv-source window window-blocks query-position frame-norm window-length model device "

@@ -20,8 +20,10 @@ from stillmotion.errors import InputError, OutputError
 from stillmotion.miniature import stages
 from stillmotion.miniature.motion import attach_motion
 from stillmotion.miniature.package import package
+from stillmotion.miniature.recipe import VIDEO_STAGES
 from stillmotion.miniature.stages import Workshop
 from stillmotion.miniature.train import ALL_STAGES, train_stages
+from stillmotion.miniature.video_stages import VideoWorkshop
 from stillmotion.training import loop
 from stillmotion.training.loop import LoopSettings, Stage
 
@@ -35,7 +37,10 @@ PARTS = (
     "controlnet",
 )
 LOOKS = ("pixel-art", "neon", "sketch", "watercolour")
-STAGES = ("vae", "clip", "text-to-image", "motion", "control", "judge-stills", "judge-motion")
+STAGES = (
+    "vae", "clip", "text-to-image", "motion", "control", *VIDEO_STAGES, "judge-stills",
+    "judge-motion",
+)  # fmt: skip
 
 
 def nothing(progress: float, values: dict[str, float]) -> None:
@@ -63,7 +68,7 @@ def assert_equal(found: Path, expected: Path) -> None:
 
 def test_the_run_folder_holds_every_part(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
-        *PARTS, "judge.safetensors", "loras", "data", "training",
+        *PARTS, "judge.safetensors", "loras", "dynamicrafter", "data", "training",
     }  # fmt: skip
     assert {path.stem for path in (trained / "loras").iterdir()} == set(LOOKS)
     checkpoints = {path.stem for path in (trained / "training").glob("*.checkpoint")}
@@ -126,7 +131,8 @@ def run_until_finished(folder: Path, stage: str) -> int:
     """Start a stage again until it is done; how often it was interrupted."""
     for interruptions in range(10):
         try:
-            workshop(folder).run(stage)
+            shop = workshop(folder)
+            (VideoWorkshop(shop) if stage in VIDEO_STAGES else shop).run(stage)
         except KeyboardInterrupt:
             continue
         return interruptions
@@ -141,7 +147,7 @@ def test_interrupted_stages_end_with_the_same_weights(
     # Half of the judge's budget is one step: it is interrupted, and finished.
     assert interruptions == {
         "judge": 2, "vae": 1, "clip": 1, "text-to-image": 1, "domains": 4, "motion": 1,
-        "control": 1,
+        "control": 1, **dict.fromkeys(VIDEO_STAGES, 1),
     }  # fmt: skip
     assert_equal(tmp_path, trained)
 
