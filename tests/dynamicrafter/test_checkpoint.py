@@ -33,9 +33,9 @@ from stillmotion.dynamicrafter.checkpoint import (
     REST_FILE,
     convert_checkpoint,
     export_checkpoint,
-    is_exportable,
 )
 from stillmotion.dynamicrafter.image_context import ImageContext
+from stillmotion.dynamicrafter.loading import load_dynamicrafter
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import ModelError, OutputError
@@ -84,7 +84,6 @@ def test_all_variants_there_and_back(variant: Variant, words: Path, tmp_path: Pa
     save_file(tensors, path)
     folder = tmp_path / "model"
     assert convert_checkpoint(path, folder, tokenizer=words) is variant
-    assert is_exportable(folder)
     description = read_description(folder)
     assert (description.height, description.width) == SIZES[variant]
     assert (description.num_frames, description.num_inference_steps) == (16, 50)
@@ -99,7 +98,8 @@ def test_all_variants_there_and_back(variant: Variant, words: Path, tmp_path: Pa
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == "DynamiCrafterPipeline"
     assert index["_variant"] == variant
-    assert {name for name, entry in index.items() if name[0] != "_" and entry[0]} == parts
+    named = {name for name, entry in index.items() if isinstance(entry, list) and entry[0]}
+    assert named == parts
     scheduler = DynamiCrafterScheduler.from_pretrained(folder / "scheduler")
     tables = schedule(variant)
     assert torch.allclose(scheduler.alphas_cumprod, tables["alphas_cumprod"], rtol=0, atol=1e-6)
@@ -112,6 +112,27 @@ def test_all_variants_there_and_back(variant: Variant, words: Path, tmp_path: Pa
     assert same(load_file(again), tensors)
     # A file written here says its variant itself.
     assert convert_checkpoint(again, tmp_path / "more", tokenizer=words) is variant
+
+
+PACES = {"256": ("frame_stride", 3), "512": ("conditioning_fps", 24),
+         "1024": ("conditioning_fps", 10), "512-interp": ("conditioning_fps", 5),
+         "t2v": ("conditioning_fps", 28)}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", list(Variant))
+def test_the_pipeline_knows_its_defaults(variant: Variant, words: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"dynamicrafter_{variant}.safetensors"
+    save_file(official(variant), path)
+    convert_checkpoint(path, tmp_path / "model", tokenizer=words)
+    model = load_dynamicrafter(str(tmp_path / "model"), device="cpu")
+    config = model.pipeline.config
+    assert (config.pace_kind, config.default_pace) == PACES[variant]
+    assert config.interpolates is (variant is Variant.INTERPOLATION)
+    assert model.pipeline.needs_picture is (variant is not Variant.TEXT_TO_VIDEO)
+    rescales = variant in (Variant.V512, Variant.V1024, Variant.INTERPOLATION)
+    assert model.settings.guidance_rescale == (0.7 if rescales else 0.0)
+    scale = 12.0 if variant is Variant.TEXT_TO_VIDEO else 7.5
+    assert (model.settings.num_inference_steps, model.settings.guidance_scale) == (50, scale)
 
 
 def test_networks_load_and_run(converted: Path) -> None:
@@ -315,7 +336,8 @@ def test_a_folder_made_here_becomes_a_file(
         kind.from_pretrained(converted / part).save_pretrained(folder / part)
     own = DynamiCrafterScheduler(prediction_type="v_prediction", zero_terminal_snr=True)
     own.save_pretrained(folder / "scheduler")
-    index = {"_class_name": "DynamiCrafterPipeline", "unet": ["stillmotion", "DynamiCrafterUNet"]}
+    index = {"_class_name": "DynamiCrafterPipeline", "trained_frames": 8, "latent_mean": [0.5] * 4,
+             "pace_kind": "frame_stride", "more": 1}  # fmt: skip
     (folder / "model_index.json").write_text(json.dumps(index))
     path = tmp_path / "trained.safetensors"
     export_checkpoint(folder, path)
@@ -328,13 +350,13 @@ def test_a_folder_made_here_becomes_a_file(
     again = DynamiCrafterUNet.from_pretrained(back / "unet")
     assert (again.config.norm_num_groups, again.config.spatial_heads) == (8, 2)
     assert same(again.state_dict(), unet.state_dict())
+    says = json.loads((back / "model_index.json").read_text())
+    assert {n: says.get(n) for n in index} == {**index, "more": None}
     scheduler = DynamiCrafterScheduler.from_pretrained(back / "scheduler")
     assert (scheduler.config.rescale_base, scheduler.config.zero_terminal_snr) == (None, True)
 
 
 def test_folders_that_cannot_be_exported(converted: Path, tmp_path: Path) -> None:
-    assert not is_exportable(miniature_folder())
-    assert not is_exportable(tmp_path)
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(ModelError, match="has no unet/, which a checkpoint needs"):
         export_checkpoint(tmp_path, tmp_path / "x.safetensors")

@@ -360,3 +360,38 @@ def test_networks_of_another_stage_are_refused() -> None:
     for name, unet, given, said in cases:
         with pytest.raises(ModelError, match=said):
             StageTraining(STAGES[name], 2, Source(), unet, DynamiCrafterScheduler(), given)
+
+
+# What the loop may ask for.
+
+
+@pytest.mark.parametrize("stage", ["base", "context", "joint"])
+def test_recomputed_activations_give_the_same_gradients(stage: str) -> None:
+    run = Run(stage, batch=2)
+    run.loss().backward()
+    kept = [p.grad for p in run.training.parameters()]
+    run.unet.zero_grad()
+    if run.context is not None:
+        run.context.zero_grad()
+    calls = len(run.calls)
+    resnets = [m for name, m in run.unet.named_modules() if name.endswith("resnets.0")]
+    computed: list[nn.Module] = []
+    for resnet in resnets:
+        resnet.norm1.register_forward_hook(lambda module, *_: computed.append(module))
+    run.training.enable_gradient_checkpointing()
+    run.loss().backward()
+    assert len(run.calls) == calls + 1
+    assert len(computed) > len(resnets)
+    for old, new in zip(kept, (p.grad for p in run.training.parameters()), strict=True):
+        assert torch.allclose(old, new, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["base", "context", "joint"])
+def test_shared_out_modules_hold_what_is_trained(stage: str) -> None:
+    run = Run(stage)
+    modules = run.training.sharded_modules()
+    held = {id(p) for module in modules for p in module.parameters()}
+    assert {id(p) for p in run.training.parameters()} <= held
+    for number, module in enumerate(modules):
+        within = {id(inner) for inner in module.modules()}
+        assert not within & {id(later) for later in modules[number + 1 :]}

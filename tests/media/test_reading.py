@@ -229,7 +229,7 @@ def test_size_is_refused_before_decoding(
     with pytest.raises(InputError, match="at most"):
         read_frames(tmp_path / name, **({"count": 4} if name == "clip.mkv" else {}))
     if name == "clip.mkv":
-        monkeypatch.setattr(reading, "_upright", lambda _: pytest.fail("a frame was converted"))
+        monkeypatch.setattr(reading, "upright", lambda _: pytest.fail("a frame was converted"))
         with pytest.raises(InputError, match="at most"):
             read_frames(tmp_path / name, count=4)
 

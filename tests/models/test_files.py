@@ -22,6 +22,7 @@ UNET_LDM = "model.diffusion_model."
 TEXT_LDM = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 FIRST = {f"{UNET_LDM}input_blocks.0.0.weight": (320, 4, 3, 3)}
 CONTEXT = f"{UNET_LDM}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+FIRST_ATTENTION = f"{UNET_LDM}init_attn.0.norm.weight"
 MOTION = "motion_modules.0.temporal_transformer."
 TABLE = f"{MOTION}transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
 ATTENTION = f"{MOTION}transformer_blocks.0.attention_blocks.0."
@@ -37,7 +38,13 @@ SAMPLES: dict[FileKind, list[dict[str, tuple[int, ...]]]] = {
         {**FIRST, "conditioner.embedders.0.transformer.text_model.x": (1,)},
         {**FIRST, f"{UNET_LDM}label_emb.0.0.weight": (1280, 2816)},
     ],
-    FileKind.DYNAMICRAFTER: [{**FIRST, "image_proj_model.latents": (1, 256, 1024)}],
+    FileKind.DYNAMICRAFTER: [
+        {**FIRST, "image_proj_model.latents": (1, 256, 1024)},
+        {**FIRST, CONTEXT: (320, 1024), CONTEXT.replace("to_k", "to_k_ip"): (320, 1024)},
+        {f"module._forward_module.{FIRST_ATTENTION}": (320,),
+         "module._forward_module.image_proj_model.latents": (1, 256, 1024)},
+    ],
+    FileKind.VIDEOCRAFTER: [{**FIRST, FIRST_ATTENTION: (320,), CONTEXT: (320, 1024)}],
     FileKind.UNET: [{"down_blocks.0.resnets.0.time_emb_proj.weight": (320, 1280)}],
     FileKind.VIDEO_UNET: [
         {"down_blocks.0.resnets.0.time_emb_proj.weight": (1,), f"down_blocks.0.{MOTION}x": (1,)},

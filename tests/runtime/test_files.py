@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from stillmotion.errors import OutputError
 from stillmotion.runtime import files
@@ -272,3 +275,18 @@ def test_only_the_standard_library_is_needed() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_files_that_a_writer_puts_in_place_can_be_read_by_all_who_may(tmp_path: Path) -> None:
+    """safetensors makes files that only their owner can read."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    usual = stat.S_IMODE(plain.stat().st_mode)
+    weights = {"w": torch.zeros(2)}
+    with atomic_path(tmp_path / "w.safetensors", overwrite=False) as temporary:
+        save_file(weights, temporary)
+    with atomic_folder(tmp_path / "net", overwrite=False) as folder:
+        (folder / "inner").mkdir()
+        save_file(weights, folder / "inner" / "w.safetensors")
+    made = (tmp_path / "w.safetensors", tmp_path / "net" / "inner" / "w.safetensors")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [usual, usual]

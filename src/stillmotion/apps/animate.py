@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,6 +70,9 @@ from stillmotion.apps.options import (
     Steps,
     on_or_off,
 )
+
+if TYPE_CHECKING:
+    from stillmotion.apps.wishes import Wish
 
 app = typer.Typer()
 
@@ -247,111 +250,104 @@ def animate(
     Every clip carries the record of how it was made, in the file and in NAME.json beside it;
     `stillmotion animate --from CLIP -o NAME` makes it again.
     """
-    from stillmotion.apps.console import Notes, show
-
+    said = dict(locals())
     _check_inputs(still, source, last_frame, is_loop=loop or seamless)
 
-    from stillmotion.apps import jobs
-    from stillmotion.apps.methods import (
-        ANIMATEZERO,
-        DYNAMICRAFTER,
-        chosen_method,
-        refuse_options,
-    )
+    from stillmotion.apps.methods import DYNAMICRAFTER, chosen_method
     from stillmotion.apps.outputs import check_clip_outputs
     from stillmotion.apps.previews import check_preview_path
-    from stillmotion.apps.recall import prepare
-    from stillmotion.apps.wishes import Wish
-    from stillmotion.runtime.progress import Progress
 
     check_clip_outputs(output, count, overwrite=force)
     check_preview_path(preview, overwrite=force)
-    own = {
-        "frame_stride": frame_stride, "conditioning_fps": conditioning_fps,
-        "image_guidance_scale": image_guidance, "guidance_rescale": guidance_rescale, "eta": eta,
-        "start_timestep": start_timestep, "exact_first_frame": exact_first_frame or None,
-    }  # fmt: skip
     if chosen_method(method, model, source) == DYNAMICRAFTER:
-        refuse_options(
-            DYNAMICRAFTER,
-            {
-                "--look": look, "--preview": preview, "--even-pace": even_pace,
-                "--towards": towards, "--prompt-at": prompt_at,
-                "--motion-strength": motion_strength, "--drift-correction": drift_correction,
-                "--time-travel": time_travel, "--time-travel-window": time_travel_window,
-                "--photograph": photograph, "--trajectory": trajectory,
-                "--first-frame": first_frame, "--fit": fit, "--ablation": row,
-                "--insert-latents": insert_latents, "--share-kv": share_kv,
-                "--kv-source": kv_source, "--window": window, "--window-blocks": window_blocks,
-                "--query-position": query_position, "--frame-norm": frame_norm,
-                "--window-length": window_length, "--checkpoint": checkpoint, "--vae": vae,
-                "--motion": motion, "--lora": lora, "--motion-lora": motion_lora,
-                "--embedding": embedding, "--ip-adapter": ip_adapter, "--ip-image": ip_image,
-                "--scheduler": scheduler, "--clip-skip": clip_skip,
-            },
-        )  # fmt: skip
-        from stillmotion.apps import dynamicrafter_jobs
+        _animate_by_dynamicrafter(said)
+    else:
+        _animate_by_animatezero(said)
 
-        job = dynamicrafter_jobs.prepare(
-            dynamicrafter_jobs.Wish(
-                picture=still, prompt=prompt, source=source, last_frame=last_frame, is_loop=loop,
-                seamless=seamless, seed=seed, count=count, num_frames=frames,
-                settings={"num_inference_steps": steps, "guidance_scale": guidance,
-                          "negative_prompt": negative, **own},
-                fps=fps, scale=scale, output=output, overwrite=force, model=model, device=device,
-                download=download, memory=memory,
-            ),
-            say := Notes(),
-        )  # fmt: skip
-        with Progress("animate", quiet=quiet) as progress:
-            facts = job.run(lambda done, total: progress.update(completed=done, total=total))
-        show(dynamicrafter_jobs.told(facts), facts | {"notes": say.said}, as_json=as_json)
-        return
-    refuse_options(ANIMATEZERO, {_option(name): value for name, value in own.items()})
-    wish = Wish(
-        still=still, last_frame=last_frame, loop=loop, seamless=seamless,
-        prompt=prompt, towards=towards, prompt_at=tuple(prompt_at or ()),
-        source=source, photograph=photograph,
-        photographs={"trajectory": trajectory, "first_frame": first_frame, "fit": fit},
-        seed=seed, count=count, model=model, look=look,
-        ingredients=ingredients_from_options(
-            checkpoint=checkpoint, vae=vae, motion=motion, lora=lora, motion_lora=motion_lora,
-            embedding=embedding, ip=(ip_adapter, ip_image), sampler=(scheduler, clip_skip),
-        ),
-        num_frames=frames,
-        sampling={"num_inference_steps": steps, "guidance_scale": guidance,
-                  "negative_prompt": negative, "clip_skip": clip_skip},
-        row=row,
-        control={
-            "insert_latents": on_or_off("insert-latents", insert_latents),
-            "share_keys_values": on_or_off("share-kv", share_kv),
-            "kv_source": kv_source,
-            "window": window,
-            "window_blocks": tuple(window_blocks.split(",")) if window_blocks else None,
-            "query_position": query_position,
-            "frame_norm": frame_norm,
-            "window_length": window_length,
-            "even_pace": on_or_off("even-pace", even_pace),
-            "drift_correction": on_or_off("drift-correction", drift_correction),
-            "motion_strength": motion_strength,
-        },
-        time_travel={"repeats": time_travel, "window": time_travel_window},
-        fps=fps, scale=scale, output=output, overwrite=force,
-        device=device, download=download, memory=memory, preview=preview, quiet=quiet,
-    )  # fmt: skip
+
+def _animate_by_animatezero(said: dict[str, Any]) -> None:
+    """`said`: the options of `animate` by the names of its parameters."""
+    from stillmotion.apps import jobs
+    from stillmotion.apps.console import Notes, show
+    from stillmotion.apps.methods import ANIMATEZERO, DYNAMICRAFTERS_OWN, refuse_options
+    from stillmotion.apps.recall import prepare
+    from stillmotion.runtime.progress import Progress
+
+    refuse_options(ANIMATEZERO, {name: said[name] for name in DYNAMICRAFTERS_OWN})
     say = Notes()
-    loaded, request = prepare(wish, say)
+    loaded, request = prepare(_wish(said), say)
     jobs.check_animation(loaded, request, say)
-    with Progress("animate", quiet=quiet) as progress:
+    with Progress("animate", quiet=said["quiet"]) as progress:
         facts = jobs.animate(
             loaded, request, lambda done, total: progress.update(completed=done, total=total)
         )
-    show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
+    show(_told(facts), facts | {"notes": say.said}, as_json=said["as_json"])
 
 
-def _option(setting: str) -> str:
-    """The option for one of DynamiCrafter's settings."""
-    return f"--{setting.removesuffix('_scale').replace('_', '-')}"
+_AS_THEY_ARE = (
+    "still", "last_frame", "loop", "seamless", "prompt", "towards", "source", "photograph", "seed",
+    "count", "model", "look", "row", "fps", "scale", "output", "device", "download", "memory",
+    "preview", "quiet",
+)  # fmt: skip
+_CONTROLS = (
+    "kv_source", "window", "query_position", "frame_norm", "window_length", "motion_strength",
+)  # fmt: skip
+_SWITCHES = {
+    "insert_latents": "insert_latents", "share_keys_values": "share_kv", "even_pace": "even_pace",
+    "drift_correction": "drift_correction",
+}  # fmt: skip
+"""Settings that are on or off, and the options that say so."""
+_FILES = ("checkpoint", "vae", "motion", "lora", "motion_lora", "embedding")
+
+
+def _wish(said: dict[str, Any]) -> Wish:
+    from stillmotion.apps.wishes import Wish
+
+    blocks = said["window_blocks"]
+    switches = {
+        setting: on_or_off(option.replace("_", "-"), said[option])
+        for setting, option in _SWITCHES.items()
+    }
+    return Wish(
+        **{name: said[name] for name in _AS_THEY_ARE},
+        prompt_at=tuple(said["prompt_at"] or ()),
+        photographs={name: said[name] for name in ("trajectory", "first_frame", "fit")},
+        ingredients=ingredients_from_options(
+            **{name: said[name] for name in _FILES},
+            ip=(said["ip_adapter"], said["ip_image"]),
+            sampler=(said["scheduler"], said["clip_skip"]),
+        ),
+        num_frames=said["frames"],
+        sampling={
+            "num_inference_steps": said["steps"],
+            "guidance_scale": said["guidance"],
+            "negative_prompt": said["negative"],
+            "clip_skip": said["clip_skip"],
+        },
+        control={
+            **switches,
+            **{name: said[name] for name in _CONTROLS},
+            "window_blocks": tuple(blocks.split(",")) if blocks else None,
+        },
+        time_travel={"repeats": said["time_travel"], "window": said["time_travel_window"]},
+        overwrite=said["force"],
+    )
+
+
+def _animate_by_dynamicrafter(said: dict[str, Any]) -> None:
+    """`said`: the options of `animate` by name."""
+    from stillmotion.apps import dynamicrafter_jobs
+    from stillmotion.apps.console import Notes, show
+    from stillmotion.apps.methods import DYNAMICRAFTER, DYNAMICRAFTERS_OWN, SHARED, refuse_options
+    from stillmotion.runtime.progress import Progress
+
+    known = {*SHARED, *DYNAMICRAFTERS_OWN}
+    refuse_options(DYNAMICRAFTER, {n: value for n, value in said.items() if n not in known})
+    say = Notes()
+    job = dynamicrafter_jobs.prepare(dynamicrafter_jobs.wish_of(said), say)
+    with Progress("animate", quiet=said["quiet"]) as progress:
+        facts = job.run(lambda done, total: progress.update(completed=done, total=total))
+    show(dynamicrafter_jobs.told(facts), facts | {"notes": say.said}, as_json=said["as_json"])
 
 
 def _check_inputs(

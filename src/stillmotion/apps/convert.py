@@ -112,7 +112,7 @@ def _dynamicrafter(tokenizer: Path | None, variant: str | None) -> Family:
     from stillmotion.models.conversions import Family, Job
     from stillmotion.models.dynamicrafter_variants import Variant
     from stillmotion.models.layouts import VIDEO_CHECKPOINTS
-    from stillmotion.models.registry import resolve_model
+    from stillmotion.models.registry import pipeline_class, resolve_model
 
     if variant is not None and variant not in list(Variant):
         raise InputError(f"--variant is '{variant}'; it can be {', '.join(Variant)}.")
@@ -144,8 +144,6 @@ def _dynamicrafter(tokenizer: Path | None, variant: str | None) -> Family:
         return describe(job.output).words
 
     def owns(folder: Path) -> bool:
-        from stillmotion.dynamicrafter.checkpoint import is_exportable
-
-        return is_exportable(folder)
+        return pipeline_class(folder) == "DynamiCrafterPipeline"
 
     return Family(VIDEO_CHECKPOINTS, owns, to_folder, to_file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from stillmotion.runtime.memory import AUTO, PRESETS, MemoryPlan
 
 METHOD = "dynamicrafter"
 _DEFAULT_FPS = 8.0
+_AS_THEY_ARE = ("frame_stride", "conditioning_fps", "guidance_rescale", "eta", "start_timestep")
 Picture = NDArray[np.uint8]
 
 
@@ -56,6 +57,27 @@ class Wish:
     device: str
     download: bool
     memory: str
+
+
+def wish_of(said: Mapping[str, Any]) -> Wish:
+    """From the options of `stillmotion animate`, by the names of its parameters."""
+    shared = ("prompt", "source", "last_frame", "seamless", "seed", "count", "fps", "scale",
+              "output", "model", "device", "download", "memory")  # fmt: skip
+    return Wish(
+        **{name: said[name] for name in shared},
+        picture=said["still"],
+        is_loop=said["loop"],
+        num_frames=said["frames"],
+        overwrite=said["force"],
+        settings={
+            "num_inference_steps": said["steps"],
+            "guidance_scale": said["guidance"],
+            "negative_prompt": said["negative"],
+            "image_guidance_scale": said["image_guidance"],
+            "exact_first_frame": said["exact_first_frame"] or None,
+            **{name: said[name] for name in _AS_THEY_ARE},
+        },
+    )
 
 
 class Recipe(BaseModel):

@@ -8,6 +8,19 @@ from pathlib import Path
 from stillmotion.errors import InputError, ModelError
 
 ANIMATEZERO, DYNAMICRAFTER = METHODS = ("animatezero", "dynamicrafter")
+SHARED = frozenset(
+    {
+        "output", "still", "prompt", "source", "method", "count", "frames", "fps", "scale", "seed",
+        "last_frame", "loop", "seamless", "steps", "guidance", "negative", "model", "device",
+        "memory", "download", "force", "as_json", "quiet",
+    }
+)  # fmt: skip
+"""Options of `animate` that both methods have, by the names of its parameters."""
+DYNAMICRAFTERS_OWN = (
+    "frame_stride", "conditioning_fps", "image_guidance", "guidance_rescale", "eta",
+    "start_timestep", "exact_first_frame",
+)  # fmt: skip
+_OTHERWISE_NAMED = {"row": "ablation"}
 _PIPELINE = "DynamiCrafterPipeline"
 
 
@@ -31,11 +44,12 @@ def chosen_method(said: str | None, model: str | None, source: Path | None) -> s
 
 
 def refuse_options(method: str, others: Mapping[str, object]) -> None:
-    """Raises InputError if any of `others`, options of the other method by name, was given."""
-    for option, value in others.items():
+    """Raises InputError if any of `others`, options that the method does not have, was given."""
+    for name, value in others.items():
         was_given = value is not None and value is not False and value != []
         if was_given:
-            raise InputError(f"{option} is not an option of {method}; leave it out.")
+            option = _OTHERWISE_NAMED.get(name, name).replace("_", "-")
+            raise InputError(f"--{option} is not an option of {method}; leave it out.")
 
 
 def _is_dynamicrafter(model: str) -> bool:

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPVisionModel
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from stillmotion.dynamicrafter.borrowed import find_folders, load_tokenizer, load_tower
 from stillmotion.dynamicrafter.image_context import ImageContext
@@ -42,13 +42,27 @@ from stillmotion.models.dynamicrafter_variants import (
 )
 from stillmotion.models.files import describe
 from stillmotion.models.layouts import FileKind
+from stillmotion.models.loading import silent_libraries
 from stillmotion.models.pickles import convert_pickle
 from stillmotion.runtime.files import atomic_folder
 
 REST_FILE = "official_rest.safetensors"
 VARIANT_KEY = "_variant"
 """In model_index.json; diffusers passes over names that begin with a dash below."""
-UNET_CLASS = DynamiCrafterUNet.__name__
+_CLASSES = {
+    "unet": ["stillmotion", DynamiCrafterUNet.__name__],
+    "image_context": ["stillmotion", ImageContext.__name__],
+    "vae": ["diffusers", AutoencoderKL.__name__],
+    "text_encoder": ["transformers", CLIPTextModel.__name__],
+    "tokenizer": ["transformers", CLIPTokenizer.__name__],
+    "image_encoder": ["transformers", CLIPVisionModel.__name__],
+    "scheduler": ["stillmotion", DynamiCrafterScheduler.__name__],
+}
+_SETTINGS = (
+    "pace_kind", "default_pace", "interpolates", "trained_frames", "latent_mean",
+    "latent_variance",
+)  # fmt: skip
+"""Of DynamiCrafterPipeline, in model_index.json beside the parts."""
 _TOWERS = (Part.TEXT_ENCODER, Part.IMAGE_ENCODER)
 _PARTS_KEY, _REPEATS_KEY = "parts", "repeats"
 
@@ -90,7 +104,11 @@ def convert_checkpoint(
     """
     named = (named or path).absolute()
     what = f"'{named.name}'"
-    with _without_pickle(path, output, allow_pickle) as plain, opened(plain) as checkpoint:
+    with (
+        silent_libraries(),
+        _without_pickle(path, output, allow_pickle) as plain,
+        opened(plain) as checkpoint,
+    ):
         tables = checkpoint.schedule()
         variant = find_variant(
             checkpoint.shapes, named, tables.get("scale_arr"), variant or _told_variant(checkpoint)
@@ -126,7 +144,11 @@ def export_checkpoint(folder: Path, output: Path, *, overwrite: bool = False) ->
     """
     rest, parts, repeats = _read_rest(folder)
     tensors: dict[str, Tensor] = {}
-    told: dict[str, Any] = {"variant": _index(folder).get(VARIANT_KEY)}
+    index = _json(folder / "model_index.json")
+    told: dict[str, Any] = {
+        "variant": index.get(VARIANT_KEY),
+        "pipeline": {name: index[name] for name in _SETTINGS if name in index},
+    }
     for part in Part:
         if part not in parts or not (folder / part).is_dir():
             continue
@@ -141,14 +163,6 @@ def export_checkpoint(folder: Path, output: Path, *, overwrite: bool = False) ->
     tensors |= {name: tensors[twin].clone() for name, twin in repeats.items()}
     write_checkpoint(tensors, told, output, overwrite=overwrite)
     return len(tensors)
-
-
-def is_exportable(folder: Path) -> bool:
-    """Whether a folder is a model of this method."""
-    if not (folder / "model_index.json").is_file():
-        return False
-    entry = _index(folder).get("unet")
-    return isinstance(entry, list) and entry[1:] == [UNET_CLASS]
 
 
 @contextmanager
@@ -241,17 +255,17 @@ def _write_description(checkpoint: OpenCheckpoint, variant: Variant, folder: Pat
     except (TypeError, ValueError) as error:
         raise ModelError(f"the schedule told in '{checkpoint.path.name}': {error}") from error
     scheduler.save_pretrained(folder / "scheduler")
-    classes = {
-        "unet": ["stillmotion", UNET_CLASS],
-        "image_context": ["stillmotion", ImageContext.__name__],
-        "vae": ["diffusers", AutoencoderKL.__name__],
-        "text_encoder": ["transformers", CLIPTextModel.__name__],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "image_encoder": ["transformers", CLIPVisionModel.__name__],
-        "scheduler": ["stillmotion", DynamiCrafterScheduler.__name__],
-    }
     index: dict[str, Any] = {"_class_name": "DynamiCrafterPipeline", VARIANT_KEY: variant}
-    index |= {n: entry if (folder / n).is_dir() else [None, None] for n, entry in classes.items()}
+    for name, entry in _CLASSES.items():
+        index[name] = entry if (folder / name).is_dir() else [None, None]
+    index |= {
+        "pace_kind": facts.pace_kind,
+        "default_pace": facts.default_pace,
+        "interpolates": facts.interpolates,
+    }
+    own = checkpoint.told.get("pipeline")
+    if isinstance(own, dict):
+        index |= {name: own[name] for name in _SETTINGS if name in own}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     description = ModelDescription(
         title=facts.title,
@@ -259,6 +273,7 @@ def _write_description(checkpoint: OpenCheckpoint, variant: Variant, folder: Pat
         width=facts.width,
         num_inference_steps=50,
         guidance_scale=facts.guidance_scale,
+        guidance_rescale=facts.guidance_rescale,
         negative_prompt="",
     )
     text = description.model_dump_json(indent=2) + "\n"
@@ -268,10 +283,6 @@ def _write_description(checkpoint: OpenCheckpoint, variant: Variant, folder: Pat
 def _told_variant(checkpoint: OpenCheckpoint) -> Variant | None:
     says = checkpoint.told.get("variant")
     return Variant(says) if says in list(Variant) else None
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    return _json(folder / "model_index.json")
 
 
 def _json(path: Path) -> dict[str, Any]:

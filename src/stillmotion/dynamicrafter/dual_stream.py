@@ -176,7 +176,7 @@ def gates(unet: nn.Module) -> dict[str, float]:
     In (0, 2) as learned; 1 where the network has no learnable gate.  Empty without image context.
     Factors of `gates_scaled` are included while they apply.
     """
-    return {name: float(layer.gate()) for name, layer in _layers(unet).items()}
+    return {name: float(layer.gate()) for name, layer in image_attentions(unet).items()}
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def gates_scaled(unet: nn.Module, factors: Mapping[str | int, float]) -> Iterato
     Raises:
         InputError: a layer that the network does not have, or a factor that is not finite.
     """
-    layers = _layers(unet)
+    layers = image_attentions(unet)
     names = list(layers)
     with ExitStack() as undo:
         for where, factor in factors.items():
@@ -208,7 +208,8 @@ def gates_scaled(unet: nn.Module, factors: Mapping[str | int, float]) -> Iterato
         yield
 
 
-def _layers(unet: nn.Module) -> dict[str, DualStreamProcessor]:
+def image_attentions(unet: nn.Module) -> dict[str, DualStreamProcessor]:
+    """The image cross-attentions by the layer's name, in the order in which they run."""
     return {
         name: site.processor
         for name, site in spatial_cross_attentions(unet).items()

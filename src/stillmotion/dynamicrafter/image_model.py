@@ -8,7 +8,11 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionOutput
 from torch import Tensor, nn
 
 from stillmotion.adapters.diffusers_unet3d import CONTEXT_KEY, spatial_cross_attentions
-from stillmotion.dynamicrafter.dual_stream import Context, DualStreamProcessor
+from stillmotion.dynamicrafter.dual_stream import (
+    Context,
+    DualStreamProcessor,
+    image_attentions,
+)
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import ModelError
 
@@ -57,7 +61,7 @@ def transfer_image_attention(image_unet: ContextImageUNet, unet: DynamiCrafterUN
 
     Raises ModelError if the networks do not have the same layers, with or without gate.
     """
-    theirs, ours = _processors(image_unet.unet), _processors(unet)
+    theirs, ours = image_attentions(image_unet.unet), image_attentions(unet)
     differing = {
         name
         for name in theirs.keys() | ours.keys()
@@ -71,14 +75,6 @@ def transfer_image_attention(image_unet: ContextImageUNet, unet: DynamiCrafterUN
         )
     for name, processor in ours.items():
         processor.load_state_dict(theirs[name].state_dict())
-
-
-def _processors(unet: nn.Module) -> dict[str, DualStreamProcessor]:
-    return {
-        name: site.processor
-        for name, site in spatial_cross_attentions(unet).items()
-        if isinstance(site.processor, DualStreamProcessor)
-    }
 
 
 def _shapes(module: nn.Module | None) -> dict[str, torch.Size] | None:

@@ -19,7 +19,7 @@ from stillmotion.dynamicrafter.detail_guidance import concatenated, repeated, tw
 from stillmotion.dynamicrafter.image_context import ImageContext, resampled
 from stillmotion.dynamicrafter.image_model import ContextImageUNet
 from stillmotion.dynamicrafter.inflation import has_detail_guidance
-from stillmotion.dynamicrafter.stages import Guidance, TrainingStage, train_only
+from stillmotion.dynamicrafter.stages import Guidance, TrainingStage, parameter_groups, train_only
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import ModelError
 
@@ -106,20 +106,35 @@ class StageTraining:
         self.stage, self.batch, self.source, self.noising = stage, batch, source, noising
         self.unet = unet.eval()
         self.image_context = image_context.eval() if image_context is not None else None
-        self._trained = train_only(stage, unet, image_context)
+        train_only(stage, unet, image_context)
         self._is_told_pace = isinstance(unet, DynamiCrafterUNet) and unet.config.motion_embedding
 
     def parameters(self) -> list[nn.Parameter]:
-        """What the stage trains."""
-        return self._trained
+        """What the stage trains; looked up at each call, as sharding replaces parameters."""
+        groups = parameter_groups(self.unet, self.image_context)
+        return [p for group in groups if group in self.stage.trains for p in groups[group]]
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Compute the U-Net's activations a second time in place of keeping them."""
+        network = self.unet.unet if isinstance(self.unet, ContextImageUNet) else self.unet
+        network.enable_gradient_checkpointing()
+
+    def sharded_modules(self) -> list[nn.Module]:
+        """The blocks of the U-Net, the U-Net, then P: what several processes may share out."""
+        network = self.unet.unet if isinstance(self.unet, ContextImageUNet) else self.unet
+        blocks = [*network.down_blocks, network.mid_block, *network.up_blocks]
+        contexts = [] if self.image_context is None else [self.image_context]
+        return [*blocks, network, *contexts]
 
     def loss(self, generator: torch.Generator, progress: float) -> dict[str, Tensor]:
-        """Mean squared error of one batch, as "loss".
+        """Mean squared error of one batch, as "loss": E ‖ε − ε_θ(x_t, t, c)‖², or of v.
+
+        Equation: DynamiCrafter Eq. 1
 
         One frame is the picture of every clip of the batch; text and image are dropped for single
         clips, detail guidance never is.
         """
-        device = self._trained[0].device
+        device = self._device
         clips = self.source.batch(self.batch, generator)
         latents = clips.latents.to(device, torch.float32)
         frame = self._condition_frame(latents.shape[2], generator)
@@ -141,6 +156,10 @@ class StageTraining:
         predicted = self.unet(sample, timesteps, **conditions).sample
         return {"loss": functional.mse_loss(predicted.float(), target)}
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.unet.parameters()).device
+
     def _condition_frame(self, num_frames: int, generator: torch.Generator) -> int:
         """The number of the frame that is the picture; drawn in any case."""
         drawn = torch.randint(num_frames, (), generator=generator, device=generator.device)
@@ -157,7 +176,7 @@ class StageTraining:
         assert self.image_context is not None
         batch, _, num_frames, *_ = clips.latents.shape
         seen = clips.clip_tokens(torch.full((batch,), frame))
-        seen = _replaced(seen, self.source.no_image, dropped, self._trained[0].device)
+        seen = _replaced(seen, self.source.no_image, dropped, self._device)
         if self.stage.global_token_only:
             seen = seen[:, :1]
         tokens: Tensor = self.image_context(seen)

@@ -6,6 +6,8 @@ container note how long their parts are.
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,19 +18,21 @@ _EBML_ID_BYTES = 4
 _MATROSKA_SEGMENT = bytes.fromhex("18538067")
 
 
-def check_not_cut_short(path: Path, demuxer: str) -> None:
+def check_not_cut_short(path: Path, demuxer: str, stream: BinaryIO | None = None) -> None:
     """Compare the size of a file with what it says of itself.
 
     Args:
         path: the video.
         demuxer: "mov" (mp4, mov) or "matroska" (mkv, webm).
+        stream: its bytes, where it is part of another file and `path` only its name.
 
     Raises:
         InputError: the file is shorter than its parts.
     """
-    with path.open("rb") as stream:
-        expected = _end_of_boxes(stream) if demuxer == "mov" else _end_of_segment(stream)
-    size = path.stat().st_size
+    with nullcontext(stream) if stream is not None else path.open("rb") as video:
+        expected = _end_of_boxes(video) if demuxer == "mov" else _end_of_segment(video)
+        size = video.seek(0, os.SEEK_END)
+        video.seek(0)
     if size < expected:
         raise InputError(
             f"'{path}' is cut short: {size} of {expected} bytes or more are there; copy it again."

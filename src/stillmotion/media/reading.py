@@ -27,7 +27,7 @@ from stillmotion.media.video import EXACT_SCALING, opened_video
 MAX_FRAMES = 100_000
 """Most frames that are read from one clip."""
 
-_DEMUXERS = {
+VIDEO_DEMUXERS = {
     ".mp4": "mov",
     ".m4v": "mov",
     ".mov": "mov",
@@ -36,7 +36,7 @@ _DEMUXERS = {
 }
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-READABLE_SUFFIXES = (*_DEMUXERS, *_ANIMATIONS, ".safetensors")
+READABLE_SUFFIXES = (*VIDEO_DEMUXERS, *_ANIMATIONS, ".safetensors")
 
 
 def read_frames(
@@ -70,8 +70,8 @@ def read_frames(
         whole = load_clip(source)
         taken = [whole.frames[index] for index in asked.indices(source, len(whole.frames))]
         return asked.clip(source, taken, whole.fps)
-    if suffix in _DEMUXERS:
-        return _read_video(source, _DEMUXERS[suffix], asked)
+    if suffix in VIDEO_DEMUXERS:
+        return _read_video(source, VIDEO_DEMUXERS[suffix], asked)
     if suffix in _ANIMATIONS:
         return _read_animation(source, _ANIMATIONS[suffix], asked)
     raise InputError(
@@ -154,7 +154,7 @@ def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
                 asked.check_size(path, seen + 1, picture.height, picture.width)
                 if picture.is_corrupt:
                     raise InputError(f"'{path}' is damaged at frame {seen}.")
-                frames.append(_upright(picture))
+                frames.append(upright(picture))
             seen += 1
             if len(frames) == asked.count:
                 break
@@ -164,7 +164,7 @@ def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
     return asked.clip(path, frames, fps)
 
 
-def _upright(picture: Any) -> NDArray[np.uint8]:
+def upright(picture: Any) -> NDArray[np.uint8]:
     """A decoded frame as RGB (h w 3), turned by the display matrix to the next quarter."""
     frame = picture.to_ndarray(format="rgb24", interpolation=EXACT_SCALING)
     # PyAV and numpy both count counterclockwise.

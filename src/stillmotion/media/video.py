@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -111,14 +111,17 @@ def _read_note(demuxer: str, path: Path) -> str | None:
 
 
 @contextmanager
-def opened_video(demuxer: str, path: Path) -> Iterator[Any]:
+def opened_video(demuxer: str, path: Path, stream: BinaryIO | None = None) -> Iterator[Any]:
     """Open a local video and turn decoding errors into one sentence.
+
+    `stream`: its bytes, where it is part of another file and `path` only its name.
 
     The demuxer is given and only files may be opened: left to guess, FFmpeg would also take a
     play list in disguise and open whatever it names.
     """
     try:
-        with av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"}) as source:
+        given, options = stream or str(path), {"protocol_whitelist": "file"}
+        with av.open(given, format=demuxer, options=options) as source:
             yield source
     except av.error.FFmpegError as error:
         raise InputError(f"'{path}' is damaged or no video: {error.strerror}.") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from stillmotion.errors import ModelError
 from stillmotion.models.checkpoints import load_checkpoint, save_checkpoint
 from stillmotion.models.description import FILE_NAME
 from stillmotion.models.files import WeightsFile, describe, expect
-from stillmotion.models.layouts import CHECKPOINTS, LORAS, MOTION_MODULES, FileKind
+from stillmotion.models.layouts import FileKind
 from stillmotion.models.lora_files import load_lora, to_kohya, to_motion_lora
 from stillmotion.models.motion_files import load_motion_adapter, save_motion_module
 from stillmotion.models.pickles import convert_pickle
@@ -31,7 +31,7 @@ class Target(StrEnum):
     """What weights can be made into."""
 
     LDM = "ldm"
-    """One file in the naming of the original Stable Diffusion code."""
+    """One file in the naming of the original code."""
     DIFFUSERS = "diffusers"
     """A model folder; of a LoRA, a file in diffusers' naming."""
     MOTION = "motion"
@@ -54,11 +54,32 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """A conversion that is to be done."""
+
     source: Path
     output: Path
-    base: str
+    base: str | None
     overwrite: bool
+    named: Path
+    """What the user gave: the source itself, or the pickle that it was taken out of."""
+
+
+Way = Callable[[Job], str]
+"""Does a conversion and says in words what its output is."""
+_Ways = Mapping[FileKind, Mapping[Target, Way]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Checkpoints of a method that this part of the package does not know."""
+
+    kinds: frozenset[FileKind]
+    """The kinds of its files."""
+    owns: Callable[[Path], bool]
+    """Whether a model folder is one of its own."""
+    to_folder: Way
+    to_file: Way
 
 
 def convert(
@@ -66,42 +87,53 @@ def convert(
     output: Path,
     *,
     to: Target | None = None,
-    base: str = DEFAULT_BASE,
+    base: str | None = None,
     allow_pickle: bool = False,
     overwrite: bool = False,
+    families: Sequence[Family] = (),
 ) -> Conversion:
     """Make weights of one format into another.
 
     Args:
         source: a file, a folder of a model or a motion adapter, or the name of a model.
         output: a file or folder, as the target asks.
-        to: the target; None is the usual one of that source.
+        to: the target; None is the usual one of that source.  A pickle becomes a .safetensors
+            file if the output is named so, and else what its contents usually become.
         base: the model whose configurations, tokenizer and scheduler a single-file checkpoint
-            takes when it becomes a folder, and whose parts it takes where it lacks them.
+            takes when it becomes a folder, and whose parts it takes where it lacks them; None is
+            `DEFAULT_BASE` for Stable Diffusion.
         allow_pickle: whether a pickle may be read, by torch's restricted reader.
         overwrite: whether the output may be replaced.
+        families: other methods whose checkpoints can be converted.
 
     Raises:
         ModelError: the source is of another kind or cannot become that.
         OutputError: the output exists or cannot be written.
     """
-    job = _Job(source, output, base, overwrite)
+    job = Job(source, output, base, overwrite, source)
+    ways = dict(_WAYS)
+    for family in families:
+        ways |= {kind: {Target.DIFFUSERS: family.to_folder} for kind in family.kinds}
     if not source.is_file():
-        return _convert_folder(job, to)
+        return _convert_folder(job, to, families)
     found = describe(source)
     if found.kind is FileKind.PICKLE and allow_pickle:
-        return _convert_pickle(job, to)
-    return _convert_file(job, found, to)
+        return _convert_pickle(job, to, ways)
+    return _convert_file(job, found, to, ways)
 
 
-def _convert_folder(job: _Job, to: Target | None) -> Conversion:
+def _convert_folder(job: Job, to: Target | None, families: Sequence[Family]) -> Conversion:
     if (job.source / "model_index.json").is_file() or not job.source.exists():
         folder = resolve_model(str(job.source), replaced=("motion",))
         _check_target(f"'{job.source}' is a model folder", to, [Target.LDM])
         if folder.checkpoint is not None:
             raise ModelError(f"the model '{job.source}' is in one file already")
-        save_checkpoint(folder.path, job.output, overwrite=job.overwrite)
-        words = FileKind.LDM.words
+        family = next((family for family in families if family.owns(folder.path)), None)
+        if family is not None:
+            words = family.to_file(replace(job, source=folder.path))
+        else:
+            save_checkpoint(folder.path, job.output, overwrite=job.overwrite)
+            words = FileKind.LDM.words
         return Conversion("a model folder in diffusers' layout", Target.LDM, words, job.output)
     _check_target(f"'{job.source}' is a folder", to, [Target.MOTION])
     loaded = load_motion_adapter(job.source)
@@ -111,8 +143,8 @@ def _convert_folder(job: _Job, to: Target | None) -> Conversion:
     )
 
 
-def _convert_pickle(job: _Job, to: Target | None) -> Conversion:
-    if to in (None, Target.SAFETENSORS):
+def _convert_pickle(job: Job, to: Target | None, ways: _Ways) -> Conversion:
+    if to is Target.SAFETENSORS or (to is None and job.output.suffix == ".safetensors"):
         convert_pickle(job.source, job.output, overwrite=job.overwrite)
         words = f"{describe(job.output).words}, as .safetensors"
         return Conversion(FileKind.PICKLE.words, Target.SAFETENSORS, words, job.output)
@@ -121,8 +153,7 @@ def _convert_pickle(job: _Job, to: Target | None) -> Conversion:
     with tempfile.TemporaryDirectory(dir=job.output.parent, prefix=".convert-") as folder:
         between = Path(folder) / f"{job.source.stem}.safetensors"
         convert_pickle(job.source, between)
-        inner = _Job(between, job.output, job.base, job.overwrite)
-        done = _convert_file(inner, describe(between), to)
+        done = _convert_file(replace(job, source=between), describe(between), to, ways)
     return Conversion(
         f"{FileKind.PICKLE.words} of {done.source_words}",
         done.target,
@@ -131,15 +162,14 @@ def _convert_pickle(job: _Job, to: Target | None) -> Conversion:
     )
 
 
-def _convert_file(job: _Job, found: WeightsFile, to: Target | None) -> Conversion:
-    ways = _WAYS.get(found.kind, {})
-    if not ways:
-        convertible = CHECKPOINTS | MOTION_MODULES | LORAS
-        expect(job.source, convertible)  # says what the file is instead
-    _check_target(f"'{job.source.name}' is {found.words}", to, list(ways))
+def _convert_file(job: Job, found: WeightsFile, to: Target | None, ways: _Ways) -> Conversion:
+    possible = ways.get(found.kind, {})
+    if not possible:
+        expect(job.source, ways.keys())  # says what the file is instead
+    _check_target(f"'{job.named.name}' is {found.words}", to, list(possible))
     expect(job.source, found.kind)  # of the right family
-    target = to or next(iter(ways))
-    words = ways[target](job)
+    target = to or next(iter(possible))
+    words = possible[target](job)
     return Conversion(found.words, target, words, job.output)
 
 
@@ -148,8 +178,8 @@ def _check_target(what: str, to: Target | None, possible: list[Target]) -> None:
         raise ModelError(f"{what}, which can be converted --to {' or '.join(possible)}, not {to}")
 
 
-def _to_model_folder(job: _Job) -> str:
-    base = resolve_model(job.base, replaced=("checkpoint", "motion"))
+def _to_model_folder(job: Job) -> str:
+    base = resolve_model(job.base or DEFAULT_BASE, replaced=("checkpoint", "motion"))
     with atomic_folder(job.output, overwrite=job.overwrite) as folder:
         checkpoint = load_checkpoint(job.source, base.path)
         networks = {
@@ -193,21 +223,21 @@ def _write_index(base: Path, folder: Path) -> None:
     (folder / "model_index.json").write_text(text, encoding="utf-8")
 
 
-def _to_motion(job: _Job) -> str:
+def _to_motion(job: Job) -> str:
     adapter = load_motion_adapter(job.source).adapter
     save_motion_module(adapter, job.output, overwrite=job.overwrite)
     return describe(job.output).words
 
 
-def _to_motion_adapter(job: _Job) -> str:
+def _to_motion_adapter(job: Job) -> str:
     adapter = load_motion_adapter(job.source).adapter
     with atomic_folder(job.output, overwrite=job.overwrite) as folder:
         adapter.save_pretrained(folder)
     return "a motion adapter's folder in diffusers' layout"
 
 
-def _lora_way(rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> _Way:
-    def write(job: _Job) -> str:
+def _lora_way(rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> Way:
+    def write(job: Job) -> str:
         with atomic_path(job.output, overwrite=job.overwrite) as temporary:
             renamed = rename(load_lora(job.source))
             tensors = {name: tensor.contiguous() for name, tensor in renamed.items()}
@@ -217,11 +247,10 @@ def _lora_way(rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) ->
     return write
 
 
-_Way = Callable[[_Job], str]
 _PEFT = _lora_way(lambda peft: peft)
-_FROM_ORIGINAL: dict[Target, _Way] = {Target.MOTION_DIFFUSERS: _to_motion_adapter}
+_FROM_ORIGINAL: dict[Target, Way] = {Target.MOTION_DIFFUSERS: _to_motion_adapter}
 # The first target of each kind is the usual one.
-_WAYS: dict[FileKind, dict[Target, _Way]] = {
+_WAYS: dict[FileKind, Mapping[Target, Way]] = {
     FileKind.LDM: {Target.DIFFUSERS: _to_model_folder},
     FileKind.LDM_WITHOUT_TEXT: {Target.DIFFUSERS: _to_model_folder},
     FileKind.MOTION_V1: _FROM_ORIGINAL,

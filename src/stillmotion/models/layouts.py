@@ -27,6 +27,7 @@ class FileKind(StrEnum):
     SD2_CHECKPOINT = "sd2"
     SDXL_CHECKPOINT = "sdxl"
     DYNAMICRAFTER = "dynamicrafter"
+    VIDEOCRAFTER = "videocrafter"
     UNET = "unet"
     VIDEO_UNET = "video-unet"
     TEXT_ENCODER = "text-encoder"
@@ -75,6 +76,7 @@ LORAS = frozenset(
     }
 )
 CHECKPOINTS = frozenset({FileKind.LDM, FileKind.LDM_WITHOUT_TEXT})
+VIDEO_CHECKPOINTS = frozenset({FileKind.DYNAMICRAFTER, FileKind.VIDEOCRAFTER})
 VAES = frozenset({FileKind.VAE, FileKind.VAE_LDM})
 
 _CHECKPOINT = "a Stable Diffusion 1.x checkpoint"
@@ -83,7 +85,8 @@ _WORDS: dict[FileKind, tuple[str, ...]] = {
     FileKind.LDM_WITHOUT_TEXT: (f"{_CHECKPOINT} without text encoder", _CHECKPOINT),
     FileKind.SD2_CHECKPOINT: ("a checkpoint",),
     FileKind.SDXL_CHECKPOINT: ("a checkpoint",),
-    FileKind.DYNAMICRAFTER: ("a DynamiCrafter or VideoCrafter checkpoint",),
+    FileKind.DYNAMICRAFTER: ("a DynamiCrafter checkpoint",),
+    FileKind.VIDEOCRAFTER: ("a VideoCrafter checkpoint",),
     FileKind.UNET: ("a U-Net in diffusers' naming", "a U-Net"),
     FileKind.VIDEO_UNET: ("a U-Net with its motion modules",),
     FileKind.TEXT_ENCODER: ("a CLIP text encoder",),
@@ -126,11 +129,16 @@ class Layout:
 
 def layout_of(shapes: Shapes) -> Layout:
     """Tell a file by the names and shapes of its tensors."""
-    plain = {name.removeprefix("module."): shape for name, shape in shapes.items()}
+    plain = {plain_name(name): shape for name, shape in shapes.items()}
     for kind, fits in _RULES:
         if fits(plain):
             return Layout(kind, _family(kind, plain))
     return Layout(FileKind.UNKNOWN)
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what data-parallel trainers (torch, deepspeed) put before it."""
+    return name.removeprefix("module.").removeprefix("_forward_module.")
 
 
 def expected_words(kinds: Iterable[FileKind]) -> str:
@@ -183,7 +191,7 @@ def _family(kind: FileKind, shapes: Shapes) -> str:
         return SDXL
     if kind is FileKind.SD2_CHECKPOINT:
         return SD2
-    if kind is FileKind.DYNAMICRAFTER:
+    if kind in VIDEO_CHECKPOINTS:
         return ""
     if kind is FileKind.EMBEDDING:
         width = next((shape[-1] for shape in shapes.values() if shape), None)
@@ -243,7 +251,8 @@ _RULES: tuple[tuple[FileKind, Callable[[Shapes], bool]], ...] = (
     (FileKind.CONTROLNET_LDM, _named(r"^control_model\.|^input_hint_block\.")),
     (FileKind.CONTROLNET, _named(r"^controlnet_cond_embedding\.")),
     (FileKind.IP_ADAPTER, _named(r"^(image_proj|ip_adapter)\.")),
-    (FileKind.DYNAMICRAFTER, _named(r"^image_proj_model\.|^model\.diffusion_model\.init_attn\.")),
+    (FileKind.DYNAMICRAFTER, _named(r"^image_proj_model\.|^model\.diffusion_model\..*\.to_k_ip\.")),
+    (FileKind.VIDEOCRAFTER, _named(r"^model\.diffusion_model\.init_attn\.")),
     (FileKind.SDXL_CHECKPOINT, _is_sdxl),
     (FileKind.SD2_CHECKPOINT, _is_sd2),
     (FileKind.LDM, lambda s: has(s, _LDM_UNET) and has(s, r"^cond_stage_model\.transformer\.")),

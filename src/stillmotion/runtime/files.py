@@ -12,12 +12,14 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stillmotion.errors import OutputError
 
+_READ_AND_WRITE = 0o666
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REASONS = {
     errno.EACCES: "permission denied; choose a folder you may write to",
@@ -45,7 +47,9 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not tempfile.mkstemp: its mode 0600 would survive the rename.
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            mode = temporary.stat().st_mode
             yield temporary
+            _permit(temporary, mode)
             _flush(temporary)
             # A second run may have finished first.
             _check_free(path, overwrite=overwrite)
@@ -72,8 +76,11 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         with _explained(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
+            mode = temporary.stat().st_mode
             yield temporary
             for entry in (*temporary.rglob("*"), temporary):
+                if entry.is_file():
+                    _permit(entry, mode & _READ_AND_WRITE)
                 _flush(entry)
             _check_free(path, overwrite=overwrite, folder=True)
             _swap(temporary, path)
@@ -81,6 +88,15 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _permit(file: Path, mode: int) -> None:
+    """Let those read `file` who may read new files here.
+
+    Some writers, safetensors among them, put one in its place that only its owner can read.
+    """
+    with suppress(FileNotFoundError):  # the writer took it away, which renaming will tell
+        file.chmod(stat.S_IMODE(mode))
 
 
 def _swap(new: Path, path: Path) -> None:
