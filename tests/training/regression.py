@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stillmotion.training.loop import LoopSettings, train
 
@@ -31,6 +32,7 @@ class Regression:
         ]
         self.before, self.poison = before, poison
         self.computed = 0
+        self.losses: list[float] = []
 
     def parameters(self) -> list[nn.Parameter]:
         return self.weights
@@ -39,17 +41,56 @@ class Regression:
         if self.before is not None:
             self.before(self.computed)
         self.computed += 1
-        inputs = torch.randn(16, 4, generator=generator)
-        target = inputs @ torch.tensor([[1.0], [-2.0], [0.5], [0.0]])
-        first, bias, second = self.weights
-        error = torch.tanh(inputs @ first.T + bias) @ second.T - target
-        loss = error.square().mean()
+        inputs = torch.randn(16, 4, generator=generator).to(self.parameters()[0].device)
+        target = inputs @ inputs.new_tensor([[1.0], [-2.0], [0.5], [0.0]])
+        loss = (self.predicted(inputs) - target).square().mean()
         if self.poison is not None and self.computed > self.poison:
             loss = loss * float("nan")
+        self.losses.append(loss.item())
         return {"loss": loss}
+
+    def predicted(self, inputs: Tensor) -> Tensor:
+        first, bias, second = self.weights
+        return torch.tanh(inputs @ first.T + bias) @ second.T
 
     def copies(self) -> list[Tensor]:
         return [weight.detach().clone() for weight in self.weights]
+
+
+class NetworkRegression(Regression):
+    """The same in modules, which can be shared out and computed a second time."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        first, bias, second = self.weights
+        self.network = nn.Sequential(
+            nn.Linear(4, len(bias)), nn.Tanh(), nn.Linear(len(bias), 1, bias=False)
+        )
+        with torch.no_grad():
+            for live, value in zip(self.parameters(), (first, bias, second), strict=True):
+                live.copy_(value)
+        self.recomputing, self.hidden_layers = False, 0
+        self.network[0].register_forward_hook(self._count)
+
+    def _count(self, *_: object) -> None:
+        self.hidden_layers += 1
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.network.parameters())
+
+    def enable_gradient_checkpointing(self) -> None:
+        self.recomputing = True
+
+    def sharded_modules(self) -> list[nn.Module]:
+        return [self.network[0], self.network]
+
+    def predicted(self, inputs: Tensor) -> Tensor:
+        if self.recomputing:
+            return checkpoint(self.network, inputs, use_reentrant=False)
+        return self.network(inputs)
+
+    def copies(self) -> list[Tensor]:
+        return [weight.detach().clone() for weight in self.parameters()]
 
 
 def settings(**changes: Any) -> LoopSettings:

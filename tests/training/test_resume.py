@@ -183,4 +183,5 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert train(resumed, steps, tmp_path / "killed") == KILLED_STEPS
     assert resumed.computed == KILLED_STEPS - step
     train(whole, steps, tmp_path / "whole")
+    assert resumed.losses == whole.losses[step:]
     assert equal(resumed.copies(), whole.copies())

@@ -17,8 +17,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, temporary)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any] | None:
     """The state saved at `path`, or `None` if there is none yet.
+
+    With `mmap` its tensors stay in the file until they are used: several processes of a machine
+    that read it together need the memory once.
 
     Raises:
         InputError: the file is not a checkpoint of ours.
@@ -26,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds, by where the file is broken
         raise unusable(path) from error
     if not isinstance(state, dict):
