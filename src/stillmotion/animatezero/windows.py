@@ -70,6 +70,7 @@ def overlapping_attention(q: Pool, k: Pool, v: Pool) -> Tensor:
     with weights that fall off linearly towards the borders of a window, so none shows.
     Token parts (... heads f d), position parts (heads l d) -> (... heads f d).
     """
+
     def seen(frames: slice) -> Tensor:
         return global_attention(*(p.token[..., frames, :] + p.position for p in (q, k, v)))
 

@@ -1,8 +1,8 @@
 """Train stages of the miniature, with progress, interruptible and resumable.
 
 Needs only torch, diffusers, transformers, accelerate, safetensors, numpy, Pillow and rich, so that
-it runs on any machine that has them: `python -m stillmotion.miniature.train --stage all`.  The stage "control"
-finds edges with OpenCV besides.
+it runs on any machine that has them: `python -m stillmotion.miniature.train --stage all`.  The
+stage "control" finds edges with OpenCV besides.
 """
 
 from __future__ import annotations
