@@ -106,8 +106,9 @@ class AnimateZeroSettings:
     """With a last frame: make the frames twice as densely, and keep those between which about the
     same amount changes (`pacing.py`).  Takes twice as long."""
     drift_correction: bool = True
-    """Keep the clip from jumping at frame 2 and its colours from fading (`drift.py`); an addition
-    to the paper's method, which needs inserted latents."""
+    """Keep the clip from jumping at frame 2 (`drift.py`, and for photographs
+    `media/lost_detail.py`) and, while one text holds, its overall colours to the still's; an
+    addition to the paper's method, which needs inserted latents."""
 
     def __post_init__(self) -> None:
         if self.window_length is not None:

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from stillmotion.apps.options import Device, Json, Quiet
+from stillmotion.apps.train_check import check
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
+app.command()(check)
 
 
 @app.command()
@@ -18,14 +20,15 @@ def miniature(
         str,
         typer.Option(
             metavar="NAME",
-            help="all, or one of judge, vae, clip, text-to-image, domains, motion, control.",
+            help="all, or one of judge, vae, clip, text-to-image, domains, motion, control, and "
+            "of DynamiCrafter video-image, video, context, adapt, joint, interpolation.",
         ),
     ] = "all",
     recipe: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="cpu (64 x 64 pixels, about two hours on 2 cores) or gpu (128 x 128, about one "
+            help="cpu (64 x 64 pixels, about nine hours on 2 cores) or gpu (128 x 128, about one "
             "hour on a large GPU).",
         ),
     ] = "cpu",

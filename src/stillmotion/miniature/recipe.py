@@ -71,7 +71,7 @@ def _stage(seconds: float, batch: int, rate: float, **loop: float | bool) -> Sta
 
 
 def cpu_recipe() -> Recipe:
-    """64x64 pixels on two CPU cores: about four hours in all."""
+    """64x64 pixels on two CPU cores: about nine hours in all."""
     return Recipe(
         budgets={
             "judge": _stage(500, 64, 2e-3),
