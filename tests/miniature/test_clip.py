@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.miniature.microscopic import microscopic_recipe
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
@@ -41,6 +41,8 @@ def test_it_is_built_the_same_again(tokenizer: CLIPTokenizer) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_is_encoded_without_loss(tokenizer: CLIPTokenizer, text: str) -> None:
+    # Written out, CLIP's marks are these marks, here as in every CLIP.
+    assume(not any(mark in text for mark in tokenizer.all_special_tokens))
     ids = tokenizer(text).input_ids
     assert ids[0] == tokenizer.bos_token_id
     assert ids[-1] == tokenizer.eos_token_id

@@ -129,6 +129,9 @@ def _edit(
     drawing = 0 if wish.still is not None else steps
     if wish.still is not None:
         first = load_picture(wish.still, photograph=False)
+        if first.still.latents is not None and first.still.settings is not None:
+            # What was not said is as the still was drawn: its latents fit nothing else.
+            sampling = jobs.with_changes(first.still.settings, **wish.sampling)
     else:
         [still] = model.pipeline.draw(
             model.styled(wish.prompt), seeds=[run.seed], sampling=sampling, guide=guide,
