@@ -137,3 +137,16 @@ def test_methods_and_models_belong_together(
     assert "--eta is not an option of animatezero" in run(*command, "--eta", "0").error
     assert run(*command, "--method", "animatezero", "--model", model).error
     assert not (here / "a.webp").exists()
+
+
+def test_a_converted_folder_takes_its_place_in_the_catalogue(
+    run: Run, here: Path, model: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLMOTION_HOME", str(here / "home"))
+    name = "dynamicrafter-512"
+    command = ("animate", picture, "a", "--model", name, "-o", "a.webp", "--seed", "1", "-q")
+    assert "models add dynamicrafter-512 --folder" in run(*command).error
+    assert run("models", "add", name, "--folder", model).code == 0
+    assert run(*command).code == 0
+    assert read_provenance("a.webp").model.name == name
+    assert "there is a model" in run("models", "add", "sd15", "--folder", model).error

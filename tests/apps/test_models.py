@@ -34,7 +34,7 @@ def test_all_models_are_listed(run: Run, folder: Path) -> None:
     assert done.err == ""
     lines = done.out.splitlines()
     assert all(len(line) <= 100 or "/" in line for line in lines)
-    assert "  mine                    My own" in lines
+    assert "  mine                      My own" in lines
     for name in catalogue():
         [line] = [line for line in lines if line.startswith(f"  {name} ")]
         assert line.endswith("(not here)")

@@ -21,6 +21,7 @@ from stillmotion.animatezero.loading import load_model
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import ModelError
 from stillmotion.models.description import ModelDescription, Source
+from stillmotion.models.dynamicrafter_variants import VARIANTS, Variant
 from stillmotion.models.registry import catalogue, known_models, resolve_model
 from stillmotion.models.sources import check_hashes, locate
 
@@ -35,6 +36,12 @@ PAPER = {
     "helloobject": 121716,
 }
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+DYNAMICRAFTER = {
+    "dynamicrafter-256": Variant.V256,
+    "dynamicrafter-512": Variant.V512,
+    "dynamicrafter-1024": Variant.V1024,
+    "dynamicrafter-512-interp": Variant.INTERPOLATION,
+}
 
 
 @pytest.fixture
@@ -74,7 +81,8 @@ def fetch_base(hub: Path) -> Path:
 
 
 def test_what_is_described() -> None:
-    assert set(catalogue()) == {"sd15", *PAPER, "animatelcm", "animatediff-lightning"}
+    own = {"sd15", *PAPER, "animatelcm", "animatediff-lightning"}
+    assert set(catalogue()) == {*own, *DYNAMICRAFTER}
     for name, number in PAPER.items():
         says = catalogue()[name]
         assert says.parts is not None
@@ -85,7 +93,21 @@ def test_what_is_described() -> None:
         assert (says.num_inference_steps, says.guidance_scale) == (25, 7.5)
 
 
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize(("name", "variant"), DYNAMICRAFTER.items())
+def test_dynamicrafter_s_descriptions_are_the_variants_own(name: str, variant: Variant) -> None:
+    says, facts = catalogue()[name], VARIANTS[variant]
+    assert (says.title, says.height, says.width) == (facts.title, facts.height, facts.width)
+    assert says.guidance_scale == facts.guidance_scale
+    assert says.guidance_rescale == facts.guidance_rescale
+    low, high = facts.pace_range
+    told = f"--{facts.pace_kind.replace('_', '-')}"
+    assert f"{told}, {low} to {high}, default {facts.default_pace}" in says.notes
+    assert says.parts is not None
+    assert says.parts.base.page is not None
+    assert says.licence == "Apache-2.0"
+
+
+@pytest.mark.parametrize("name", sorted(set(catalogue()) - set(DYNAMICRAFTER)))
 def test_every_description_is_sound(name: str) -> None:
     says = catalogue()[name]
     assert (says.height, says.width, says.num_frames) == (512, 512, 16)
@@ -130,6 +152,10 @@ def test_what_is_not_here_is_told(hub: Path) -> None:
     assert told["toonyou"].lacks is not None
     assert "https://civitai.com/models/30240" in told["toonyou"].lacks
     assert "stillmotion models add toonyou --checkpoint FILE" in told["toonyou"].lacks
+    lacks = str(told["dynamicrafter-512"].lacks)
+    assert "from https://huggingface.co/Doubiiu/DynamiCrafter_512," in lacks
+    assert "stillmotion convert FILE FOLDER" in lacks
+    assert "stillmotion models add dynamicrafter-512 --folder FOLDER" in lacks
 
 
 def test_a_model_is_put_together_from_the_hubs_cache(hub: Path) -> None:

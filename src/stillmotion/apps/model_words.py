@@ -63,7 +63,7 @@ def listed(known: list[KnownModel]) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     state = "" if row["here"] else " (not here)"
-    return f"  {row['name']:<24}{row['title']}{state}"
+    return f"  {row['name']:<25} {row['title']}{state}"
 
 
 def described(row: dict[str, Any]) -> str:

@@ -75,9 +75,13 @@ def add_model(name: str, new: NewModel) -> KnownModel:
 
 
 def _unfinished(name: str, new: NewModel) -> ModelDescription | None:
-    """The catalogue's entry of that name, if it waits for the checkpoint that is given."""
+    """The catalogue's entry of that name, if it waits for the file or folder that is given."""
     says = catalogue().get(name)
-    if says is None or says.parts is None or says.parts.checkpoint is None:
+    if says is None or says.parts is None:
+        return None
+    if says.parts.base.page is not None:
+        return says if new.folder is not None else None
+    if says.parts.checkpoint is None:
         return None
     waits = says.parts.checkpoint.page is not None
     return says if waits and new.checkpoint is not None and not (new.base or new.folder) else None

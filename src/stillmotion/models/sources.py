@@ -38,6 +38,12 @@ def locate(name: str, role: str, source: Source, *, download: bool, weights: boo
                 f"or make the model anew: stillmotion models remove {name}"
             )
         return path
+    if source.page is not None and role == "base":
+        raise ModelError(
+            f"the model '{name}' has to be fetched by yourself, from {source.page}, and made into "
+            f"a folder: stillmotion convert FILE FOLDER; then: stillmotion models add {name} "
+            "--folder FOLDER"
+        )
     if source.page is not None:
         raise ModelError(
             f"the model '{name}' needs a {role} that you have to fetch yourself, from "
