@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from stillmotion.animatezero.anchors import Anchor
 from stillmotion.animatezero.denoiser import Denoiser
-from stillmotion.animatezero.drift import DETAIL_FRAMES, DETAIL_SHARE, correct_drift, level_colours
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents, denoise
 from stillmotion.animatezero.settings import PAPER, AnimateZeroSettings
 from stillmotion.animatezero.spatial_control import insert_frame
+from stillmotion.diffusion.drift import DETAIL_FRAMES, DETAIL_SHARE, correct_drift, level_colours
 
 NUM_FRAMES = 6
 

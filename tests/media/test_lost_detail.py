@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stillmotion.media.lost_detail import DETAIL_FRAMES, with_lost_detail
+from stillmotion.diffusion.drift import DETAIL_FRAMES
+from stillmotion.media.lost_detail import with_lost_detail
 
 NUM_FRAMES = 5
 

@@ -18,7 +18,7 @@ C.3                    photographs                             photograph.py
 project page           texts along a clip                      prompt.py
 =====================  ======================================  ================================
 
-Not in the paper: `drift.py` (no jump at frame 2), `pacing.py` (an even pace between two ends),
+Not in the paper: `../diffusion/drift.py` (no jump at frame 2), `pacing.py` (an even pace between two ends),
 clips longer than a window (`windows.py`), `memory.py` and `decoding.py` (small GPUs), `preview.py`.
 
 `control.py` turns settings into adapters, `pipeline.py` is the door for users, `checks.py` says

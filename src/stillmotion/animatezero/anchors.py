@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stillmotion.animatezero.drift import correct_drift, level_colours
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.animatezero.spatial_control import insert_frame
+from stillmotion.diffusion.drift import correct_drift, level_colours
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class AnimateZeroSettings:
     """With a last frame: make the frames twice as densely, and keep those between which about the
     same amount changes (`pacing.py`).  Takes twice as long."""
     drift_correction: bool = True
-    """Keep the clip from jumping at frame 2 (`drift.py`, and for photographs
+    """Keep the clip from jumping at frame 2 (`diffusion/drift.py`, for photographs
     `media/lost_detail.py`) and, while one text holds, its overall colours to the still's; an
     addition to the paper's method, which needs inserted latents."""
 

@@ -3,8 +3,7 @@
 A clip that begins with a photograph's own pixels goes on with frames that went through the VAE.
 What the VAE loses of the picture, it loses of all of them, and the clip jumps at the first decoded
 frame.  So the difference between the picture and its own reconstruction is added to the other
-frames: in full to the neighbour, less and less to those further away, in which things have moved
-from where they are in the picture; its mean, a change of colour, to all.  Measured in
+frames as `diffusion/drift.py` does it with latents, but in full to the neighbour.  Measured in
 docs/measurements.md.
 """
 
@@ -13,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-DETAIL_FRAMES = 4.0
-"""Frames over which the part that is given back falls to 1/e."""
+from stillmotion.diffusion.drift import correct_drift
 
 
 def with_lost_detail(
@@ -27,16 +27,14 @@ def with_lost_detail(
     `given`: frame numbers, from 0, and the pictures (h w 3) that `frames` holds the
     reconstructions of there; between two, the change of colour is interpolated.
     """
-    numbers = np.arange(len(frames), dtype=np.float64)[:, None, None, None]
-    restored = frames.astype(np.float64)
-    for frame, picture in given.items():
-        lost = picture.astype(np.float64) - frames[frame]
-        colour = lost.mean((0, 1))
-        distance = np.abs(numbers - frame)
-        near = 1 - distance / (len(frames) - 1) if len(given) > 1 else 1.0
-        detail = np.exp(-np.maximum(distance - 1, 0) / DETAIL_FRAMES)
-        restored += near * colour + detail * (lost - colour)
-    pixels: NDArray[np.uint8] = np.rint(restored.clip(0, 255)).astype(np.uint8)
-    for frame, picture in given.items():
-        pixels[frame] = picture
+    known = {number: _values(picture[None])[:, :, 0] for number, picture in given.items()}
+    restored = correct_drift(_values(frames), known, detail_share=1)[0].permute(1, 2, 3, 0)
+    pixels: NDArray[np.uint8] = np.rint(restored.numpy().clip(0, 255)).astype(np.uint8)
+    for number, picture in given.items():
+        pixels[number] = picture
     return pixels
+
+
+def _values(frames: NDArray[np.uint8]) -> Tensor:
+    """(f h w 3) -> float64 (1 3 f h w)."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).double().permute(3, 0, 1, 2)[None]

@@ -18,26 +18,28 @@ import torch
 from torch import Tensor
 
 DETAIL_SHARE = 0.6
-"""Of the difference without its mean, what frame 2 gets back."""
+"""Of the difference without its mean, what frame 2 gets back after a denoising step."""
 DETAIL_FRAMES = 4.0
 """Frames over which that falls to 1/e."""
 
 
-def correct_drift(latents: Tensor, given: Mapping[int, Tensor]) -> Tensor:
-    """`latents` (1 c f h w) after a step, corrected by the frames whose latents are known.
+def correct_drift(
+    frames: Tensor, given: Mapping[int, Tensor], detail_share: float = DETAIL_SHARE
+) -> Tensor:
+    """`frames` (1 c f h w), latents after a step or pixels, corrected by those that are known.
 
-    `given`: frame numbers, from 0, and their latents (1 c h w) of the same noise level; one, or
-    the first and the last, between which the correction of the mean is interpolated.
+    `given`: frame numbers, from 0, and what they should be (1 c h w), in the same noise level;
+    one, or the first and the last, between which the correction of the mean is interpolated.
     """
-    corrected = latents
+    corrected = frames
     for frame, known in given.items():
-        drift = (known - latents[:, :, frame]).unsqueeze(2)
+        drift = (known - frames[:, :, frame]).unsqueeze(2)
         mean = drift.mean((-2, -1), keepdim=True)
-        distance = _distances(latents, frame)
+        distance = _distances(frames, frame)
         # The neighbour of the still is the first that is corrected; itself will be replaced.
-        detail = DETAIL_SHARE * torch.exp(-(distance - 1).clamp(min=0) / DETAIL_FRAMES)
-        near = _nearness(latents, frame, len(given))
-        corrected = corrected + near * mean + detail.to(latents) * (drift - mean)
+        detail = detail_share * torch.exp(-(distance - 1).clamp(min=0) / DETAIL_FRAMES)
+        near = _nearness(frames, frame, len(given))
+        corrected = corrected + near * mean + detail.to(frames) * (drift - mean)
     return corrected
 
 
