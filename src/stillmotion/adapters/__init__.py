@@ -1,4 +1,5 @@
 """Reversible changes of a network at named places.
 
-`adapter.py` is the contract; `diffusers_sites.py` knows where the places are in diffusers.
+`adapter.py` is the contract; `diffusers_sites.py`, `diffusers_unet3d.py` and
+`diffusers_schedulers.py` know where the places are in diffusers.
 """

@@ -6,7 +6,7 @@ Where to find what the paper says:
 paper                  what                                    file
 =====================  ======================================  ================================
 3.2, Eq. 1-3           positions, projections, attention       attention.py
-4, Fig. 3 step 1       the still and its latents z_T..z_0      still.py, sampling.py
+4, Fig. 3 step 1       the still and its latents z_T..z_0      sampling.py, ../media/still.py
 4.1                    spatial appearance control              spatial_control.py
 4.2, A.2, Eq. 4-9      temporal consistency control            temporal_control.py
 5.4, Fig. 6            the rows (a)-(e) as settings            settings.py (FIG6_ROWS)
@@ -18,8 +18,8 @@ C.3                    photographs                             photograph.py
 project page           texts along a clip                      prompt.py
 =====================  ======================================  ================================
 
-Not in the paper: `../diffusion/drift.py` (no jump at frame 2), `pacing.py` (an even pace between two ends),
-clips longer than a window (`windows.py`), `memory.py` and `decoding.py` (small GPUs), `preview.py`.
+Not in the paper: no jump at frame 2 (`diffusion/drift.py`), `pacing.py` (an even pace between two
+ends), clips longer than a window (`windows.py`), `memory.py` (small GPUs), `preview.py`.
 
 `control.py` turns settings into adapters, `pipeline.py` is the door for users, `checks.py` says
 early what cannot work.  What the paper leaves open, or misprints, is settled in

@@ -4,14 +4,20 @@
 cli.py        the `stillmotion` command: its sub-commands, and how errors are told
 draw.py       `stillmotion draw`
 animate.py    `stillmotion animate`
-inspect.py    `stillmotion models` and `stillmotion doctor`
-train.py      `stillmotion train`
+edit.py       `stillmotion edit`; edit_jobs.py does it
+convert.py    `stillmotion convert`
+models.py     `stillmotion models`
+doctor.py     `stillmotion doctor`
+inspect.py    `stillmotion inspect gates`
+train.py      `stillmotion train miniature`; train_check.py `train check`
 evaluate.py   `stillmotion evaluate`
 options.py    options that several commands share
 outputs.py    names that cannot be written, refused at once
 recall.py     from options and earlier records to what `animate` is to make
 jobs.py       what `draw` and `animate` do, free of any command line
 records.py    the provenance of a clip, and back
+methods.py    which method animates, and which options are not its own
+dynamicrafter_jobs.py  what `animate` does with a DynamiCrafter model
 advice.py     notes about prompts and pictures
 speed.py      the measurement behind `doctor`
 console.py    printing: results to stdout, all else to stderr

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stillmotion import __version__
-from stillmotion.apps import animate, convert, draw, edit, evaluate, gates, inspect, train
+from stillmotion.apps import animate, convert, doctor, draw, edit, evaluate, inspect, train
 from stillmotion.apps.console import fail, hushed_libraries
 from stillmotion.apps.failures import sentence_for
 from stillmotion.apps.options import FLAG
@@ -57,8 +57,8 @@ app.add_typer(draw.app)
 app.add_typer(animate.app)
 app.add_typer(edit.app)
 app.add_typer(convert.app)
-app.add_typer(inspect.app)
-app.add_typer(gates.app, name="inspect")
+app.add_typer(doctor.app)
+app.add_typer(inspect.app, name="inspect")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 

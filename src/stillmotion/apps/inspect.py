@@ -1,105 +1,99 @@
-"""`stillmotion models` and `stillmotion doctor`: what there is, and what this machine can do."""
+"""`stillmotion inspect gates`: how much each layer of a DynamiCrafter heeds the picture."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillmotion.apps import models
-from stillmotion.apps.model_words import line
-from stillmotion.apps.options import Device, Json
+from stillmotion.apps.options import Download, Force, Json
 
-app = typer.Typer()
-app.add_typer(models.app, name="models")
+if TYPE_CHECKING:
+    from PIL import Image
+
+app = typer.Typer(help="Look into models.", no_args_is_help=True)
+_BAR, _TOP = 24, 2.0
+"""Characters of a bar for a gate of 2, the largest."""
+
+
+@app.callback()
+def _group() -> None:
+    """A group, even with one command."""
 
 
 @app.command()
-def doctor(device: Device = "auto", as_json: Json = False) -> None:
-    """Tell versions, devices, memory, and how fast things would run here.
+def gates(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A DynamiCrafter model: its name, its folder, or its U-Net's."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="NAME.png", help="A plot as well.", show_default=False
+        ),
+    ] = None,
+    download: Download = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the gate of every layer, from the first to the last (Fig. 2a of the paper).
 
-    Takes some seconds, since it measures.
+    At 1 text and picture count alike; towards 2 the picture counts more, towards 0 less.
     """
     from stillmotion.apps.console import show
-    from stillmotion.apps.speed import measure_speed
-    from stillmotion.errors import ModelError
-    from stillmotion.runtime.system import choose_device, system_facts
+    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.dynamicrafter.gates import read_gates
+    from stillmotion.errors import OutputError
+    from stillmotion.models.registry import resolve_model
+    from stillmotion.runtime.files import atomic_path
 
-    place = choose_device(device)
-    facts: dict[str, Any] = asdict(system_facts())
-    try:
-        facts["speed"] = asdict(measure_speed(place))
-    except ModelError as error:  # a damaged installation is what a doctor is for
-        facts["speed"] = {"error": str(error)}
-    show(_diagnosis(facts), facts, as_json=as_json)
-
-
-def _diagnosis(facts: dict[str, Any]) -> str:
-    packages = ", ".join(f"{n} {v or 'missing'}" for n, v in facts["packages"].items())
-    devices = ", ".join(_device(d) for d in facts["devices"])
-    lines = [
-        line("python", f"{facts['python']} on {facts['platform']}"),
-        line("packages", packages),
-        line("devices", f"{devices}; {facts['cpu_threads']} CPU threads"),
-        line("memory", _memory(facts["memory_free_bytes"], facts["memory_total_bytes"])),
-        line("disk", f"{_gib(facts['disk_free_bytes'])} free in this folder"),
-        *_speed_lines(facts["speed"]),
-    ]
-    return "\n".join(line.removeprefix("  ") for line in lines)
+    if output is not None:
+        if output.suffix.lower() != ".png":
+            raise OutputError(f"'{output}' cannot hold a plot; use the ending .png.")
+        check_file_output(output, overwrite=force)
+    folder = Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        folder = resolve_model(model, download=download).path
+    found = read_gates(folder)
+    if output is not None:
+        with atomic_path(output, overwrite=force) as temporary:
+            plotted(list(found.values())).save(temporary)
+    width = max(len(name) for name in found)
+    lines = [f"{name:{width}}  {gate:.3f}  {_bar(gate)}" for name, gate in found.items()]
+    if output is not None:
+        lines.append(str(output))
+    facts = {"gates": found, "plot": None if output is None else str(output)}
+    show("\n".join(lines), facts, as_json=as_json)
 
 
-def _device(device: dict[str, Any]) -> str:
-    memory = device["memory_bytes"]
-    return f"{device['name']} ({device['description']}" + (
-        f", {_gib(memory)})" if memory is not None else ")"
-    )
+def _bar(gate: float) -> str:
+    return "█" * round(_BAR * gate / _TOP)
 
 
-def _speed_lines(speed: dict[str, Any]) -> list[str]:
-    if "error" in speed:
-        return [line("miniature", f"not measured: {speed['error']}")]
-    return [
-        line(
-            "speed",
-            f"measured: {speed['gflops']:.0f} GFLOP/s in a product of {speed['precision']} "
-            f"matrices on {speed['device']}{_threads(speed)}",
-        ),
-        line(
-            "miniature",
-            f"measured: {speed['miniature_step_seconds']:.2f} s for one step of a clip of "
-            f"{speed['num_frames']} frames; so about {_duration(speed['miniature_clip_seconds'])} "
-            f"for its {speed['num_steps']} steps, loading and saving apart",
-        ),
-        line(
-            "full size",
-            f"estimated, not measured: at least {_duration(speed['full_clip_seconds'])} for 16 "
-            "frames of 512 x 512 in 25 steps, which is the arithmetic of Stable Diffusion 1.5 "
-            "with AnimateDiff at the speed above",
-        ),
-    ]
+def plotted(values: list[float]) -> Image.Image:
+    """A bar for each value from 0 to 2, with a line at 1; layers from left to right."""
+    from PIL import Image, ImageDraw
 
+    bar, gap, height, margin = 28, 10, 240, 40
+    width = 2 * margin + len(values) * (bar + gap)
+    picture = Image.new("RGB", (width, height + 2 * margin), "white")
+    draw = ImageDraw.Draw(picture)
 
-def _threads(speed: dict[str, Any]) -> str:
-    """Said where it matters: this run may use fewer threads than the machine has."""
-    if speed["device"] != "cpu":
-        return ""
-    return f", with {speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
+    def level(value: float) -> float:
+        return margin + height * (1 - value / _TOP)
 
-
-def _memory(free: int | None, total: int | None) -> str:
-    if free is None or total is None:
-        return "this system does not tell"
-    return f"{_gib(free)} free of {_gib(total)}"
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 600:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    for value in (0.0, 0.5, 1.0, 1.5, 2.0):
+        draw.line((margin, level(value), width - margin, level(value)), "black" if value == 1
+                  else "lightgrey")  # fmt: skip
+        draw.text((8, level(value) - 6), f"{value:.1f}", "black")
+    for number, value in enumerate(values):
+        left = margin + gap // 2 + number * (bar + gap)
+        draw.rectangle((left, level(value), left + bar, level(0)), "steelblue")
+        draw.text((left, level(value) - 14), f"{value:.2f}", "black")
+        draw.text((left + bar // 3, level(0) + 6), str(number + 1), "black")
+    draw.text((margin, height + 2 * margin - 16), "layer, from the first to the last", "black")
+    return picture

@@ -25,7 +25,7 @@ def repeated(image: Tensor, num_frames: int) -> Tensor:
 
 
 def two_ends(first: Tensor, last: Tensor, num_frames: int) -> Tensor:
-    """The first and the last frame, zeros between them: for interpolation.
+    """The first and the last frame, zeros between them: for interpolation; equal ends make a loop.
 
     `first` and `last` (b c h w) -> (b c num_frames h w).  Raises InputError for pictures of
     different shapes, or fewer than 2 frames.
@@ -42,15 +42,6 @@ def two_ends(first: Tensor, last: Tensor, num_frames: int) -> Tensor:
     guidance = first.new_zeros(*first.shape[:2], num_frames, *first.shape[2:])
     guidance[:, :, 0], guidance[:, :, -1] = first, last
     return guidance
-
-
-def loop(image: Tensor, num_frames: int) -> Tensor:
-    """The same picture at both ends, for a network that interpolates: (b c h w) -> (b c f h w).
-
-    The last frame repeats the first; leave it out where the clip is played in a circle.
-    Raises InputError as `two_ends` does.
-    """
-    return two_ends(image, image, num_frames)
 
 
 def concatenated(latents: Tensor, guidance: Tensor) -> Tensor:

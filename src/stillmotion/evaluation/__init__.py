@@ -5,6 +5,7 @@ steps.py           how evenly a clip moves, from the sizes of its steps
 regularity.py      ratios of the step sizes
 colour.py          saturation and its drift
 flow.py            flow magnitude, by OpenCV
+edge_agreement.py  how well outlines follow those that were asked for
 intervals.py       confidence intervals
 samples.py         which prompts and seeds are measured: held out from training
 measure.py         one sample of each task: make it, judge it

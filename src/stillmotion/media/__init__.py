@@ -2,6 +2,9 @@
 
 images.py          stills in and out, and what all formats made by Pillow share
 clips.py           clips in and out: the format follows from the name
+still.py           a still: a picture and the latents of its drawing
+pixels.py          between decoded tensors and pixels
+lost_detail.py     what a VAE lost of a picture, given back to the frames around it
 fit.py             pictures of any size brought to one that a model takes
 container.py       what a format must offer, and its limits
 video.py           mp4 and webm

@@ -11,6 +11,8 @@ control.py        stage "control"
 preview.py        the map from latents to colours that previews use
 judge.py          stage "judge": classifiers that read generated pictures
 stages.py         each stage from data to saved part
+video.py          clips of every look, for DynamiCrafter's stages
+video_stages.py   DynamiCrafter's stages, on the same run folder
 train.py          runs stages, resumable
 package.py        a run folder to the shipped folder `weights/`
 weights/          what ships: a Hugging Face folder tree, and its model card

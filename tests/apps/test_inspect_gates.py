@@ -12,7 +12,7 @@ from PIL import Image
 from tests.apps.conftest import Run
 from tests.dynamicrafter.tiny_pipeline import tiny_dynamicrafter, tiny_dynamicrafter_unet
 
-from stillmotion.apps.gates import plotted
+from stillmotion.apps.inspect import plotted
 from stillmotion.dynamicrafter.dual_stream import gates, image_attentions
 
 ALPHAS = (-2.0, 0.0, 0.7, 5.0)
