@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from stillmotion.dynamicrafter.pipeline import DynamiCrafterPipeline
 from stillmotion.dynamicrafter.sampling import Denoiser
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
 from stillmotion.errors import InputError, ModelError, StillmotionError
+from stillmotion.models.registry import resolve_model
 from stillmotion.runtime.memory import MemoryPlan
 
 SETTINGS = DynamiCrafterSettings(num_inference_steps=3, guidance_rescale=0.7)
@@ -78,6 +80,8 @@ def test_one_of_many_is_that_one_alone(pipe: Any) -> None:
         {"start_timestep": 700},
         {"gate_scales": {0: 0.0}},
         {"num_inference_steps": 4},
+        {"image_context": False},
+        {"detail_guidance": False},
     ],
 )
 def test_every_setting_counts(pipe: Any, changes: dict[str, Any]) -> None:
@@ -195,6 +199,25 @@ def test_interpolation_sees_both_ends() -> None:
     assert not torch.equal(detail[:, :, 0], detail[:, :, -1])
 
 
+def test_what_a_network_does_not_take_is_not_given() -> None:
+    """The models of the ablations: detail guidance without context, and the other way round."""
+    unet = tiny_dynamicrafter_unet(image_context=False, image_gate=False)
+    without_context = tiny_dynamicrafter(unet=unet, image_encoder=None, image_context=None)
+    without_guidance = tiny_dynamicrafter(unet=tiny_dynamicrafter_unet(in_channels=4))
+    for pipe in (without_context, without_guidance):
+        assert pipe.needs_picture
+        other = pipe.animate(picture(1), "a ball", seed=1, num_frames=3, settings=SETTINGS)
+        assert not torch.allclose(made(pipe, frames=3).latents, other.latents, atol=1e-3)
+
+
+def test_the_class_token_alone() -> None:
+    """P is then shown one token of CLIP, as at training."""
+    pipe, shown = tiny_dynamicrafter(global_token_only=True), []
+    pipe.image_context.register_forward_pre_hook(lambda module, args: shown.append(args[0].shape))
+    made(pipe)
+    assert {shape[1] for shape in shown} == {1}
+
+
 def test_text_alone() -> None:
     unet = tiny_dynamicrafter_unet(in_channels=4, image_context=False, image_gate=False)
     pipe = tiny_dynamicrafter(unet=unet, image_encoder=None, image_context=None)
@@ -212,6 +235,19 @@ def test_saved_and_loaded_it_is_the_same(pipe: Any, tmp_path: Path) -> None:
     assert loaded.config.pace_kind == "conditioning_fps"
     with pytest.raises(ModelError, match="no model folder"):
         DynamiCrafterPipeline.from_pretrained(tmp_path / "nowhere")
+
+
+def test_parts_of_another_folder(pipe: Any, tmp_path: Path) -> None:
+    """Where the description says so: two models can have one VAE."""
+    pipe.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "vae").rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="lacks vae"):
+        resolve_model(str(tmp_path / "model"))
+    description = tmp_path / "model" / "stillmotion.json"
+    description.write_text(json.dumps({"shared_parts": {"vae": "../elsewhere"}}))
+    resolve_model(str(tmp_path / "model"))
+    loaded = DynamiCrafterPipeline.from_pretrained(tmp_path / "model")
+    assert loaded.model_fingerprint == pipe.model_fingerprint
 
 
 @pytest.mark.parametrize(

@@ -205,13 +205,6 @@ def test_data_of_another_recipe_is_told(trained: Path, tmp_path: Path) -> None:
         Workshop(larger, tmp_path, torch.device("cpu"), nothing).run("vae")
 
 
-@pytest.fixture(scope="module")
-def packaged(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("packaged") / "weights"
-    package(microscopic_recipe(), target, trained)
-    return target
-
-
 def test_the_packaged_folder_is_a_pipeline_of_diffusers(packaged: Path) -> None:
     pipe = AnimateDiffPipeline.from_pretrained(packaged, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)

@@ -69,6 +69,15 @@ def test_the_image_model_learns_on_the_videos_schedule() -> None:
     assert (target - expected).abs().max() < 1e-4
 
 
+def test_noisy_timesteps_can_be_drawn_more_often() -> None:
+    even, noisy = (VideoNoising(bias).training_timesteps(4000, generator()) for bias in (1.0, 0.5))
+    assert 0 <= int(even.min()) < 5
+    assert 995 < int(noisy.max()) < 1000
+    assert abs(float(even.double().mean()) - 500) < 15
+    # The mean of u ** 0.5 is 2/3.
+    assert abs(float(noisy.double().mean()) - 667) < 15
+
+
 def test_each_stage_begins_with_what_those_before_learned(trained: Path) -> None:
     folder = trained / "dynamicrafter"
     image = UNet2DConditionModel.from_pretrained(folder / "image" / "unet").state_dict()

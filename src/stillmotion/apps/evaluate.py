@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from stillmotion.apps.evaluate_common import (
+    Folder,
+    Model,
+    Output,
+    Processes,
+    plan_for,
+    write_table,
+)
+from stillmotion.apps.evaluate_dynamicrafter import (
+    dynamicrafter_ablation,
+    dynamicrafter_settings,
+)
 from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
-if TYPE_CHECKING:
-    from stillmotion.evaluation.run import Plan
-
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
-
-_Model = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help="miniature, or a folder written by `stillmotion train --package`."
-    ),
-]
-_Folder = Annotated[
-    Path,
-    typer.Option(
-        metavar="FOLDER", help="Where finished samples are kept; a rerun makes what is missing."
-    ),
-]
-_Processes = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, help="Worker processes.", show_default="one for each CPU core"
-    ),
-]
-_Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="NAME.md",
-        help="Also write the table to this file.",
-        show_default=False,
-    ),
-]
+app.command()(dynamicrafter_ablation)
+app.command()(dynamicrafter_settings)
 
 
 @app.command()
@@ -50,7 +31,7 @@ def miniature(
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Stills, and clips of each kind.")
     ] = 200,
-    model: _Model = "miniature",
+    model: Model = "miniature",
     write_card: Annotated[
         bool,
         typer.Option(
@@ -59,27 +40,33 @@ def miniature(
             help="Also write the model's card, README.md and card.json, into its folder.",
         ),
     ] = False,
-    folder: _Folder = Path("runs/evaluation"),
-    processes: _Processes = None,
+    folder: Folder = Path("runs/evaluation"),
+    processes: Processes = None,
     device: Device = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure the miniature: its parts and what it makes, against the bars it should reach.
 
+    With a DynamiCrafter model of its size, such as miniature-dynamicrafter, measure that.
+
     Stop it at any time: the same command goes on with what is missing.
     """
     from stillmotion.apps.console import resumable, show
     from stillmotion.evaluation import card
+    from stillmotion.evaluation.cards import card_of
+    from stillmotion.models.loading import shareable
     from stillmotion.runtime.progress import Progress
 
-    plan = _plan(model, folder, processes, device)
-    total = card.num_measurements(samples)
+    plan = plan_for(model, folder, processes, device)
+    kind = card_of(plan)
+    total = kind.num_measurements(samples)
     with resumable(), Progress("evaluate miniature", total=total, quiet=quiet) as progress:
-        lines = card.measure_card(plan, samples, progress.advance)
+        lines = kind.measure(plan, samples, progress.advance)
     if write_card:
-        command = f"stillmotion evaluate miniature --samples {samples}"
-        card.write_card(lines, plan.model_folder, command)
+        named = "" if model == "miniature" else f" --model {shareable(model)}"
+        command = f"stillmotion evaluate miniature{named} --samples {samples}"
+        card.write_card(lines, plan.model_folder, command, kind.about)
     facts = {"samples": samples, "lines": card.as_facts(lines)}
     show(card.table(lines), facts, as_json=as_json)
 
@@ -89,10 +76,10 @@ def ablation(
     prompts: Annotated[
         int, typer.Option(metavar="N", min=1, help="Prompts, over all looks by turns.")
     ] = 25,
-    model: _Model = "miniature",
-    output: _Output = None,
-    folder: _Folder = Path("runs/evaluation"),
-    processes: _Processes = None,
+    model: Model = "miniature",
+    output: Output = None,
+    folder: Folder = Path("runs/evaluation"),
+    processes: Processes = None,
     device: Device = "cpu",
     force: Force = False,
     as_json: Json = False,
@@ -112,11 +99,11 @@ def ablation(
     from stillmotion.evaluation.run import measure
     from stillmotion.runtime.progress import Progress
 
-    plan = _plan(model, folder, processes, device)
+    plan = plan_for(model, folder, processes, device)
     with resumable(), Progress("evaluate ablation", total=prompts, quiet=quiet) as progress:
         summary = summarise(measure(plan, "ablation", prompts, progress.advance))
     text = table(summary)
-    _write(text, output, force)
+    write_table(text, output, force)
     show(text, {"prompts": prompts, "rows": as_facts(summary)}, as_json=as_json)
 
 
@@ -134,10 +121,10 @@ def features(
             show_default="all",
         ),
     ] = None,
-    model: _Model = "miniature",
-    output: _Output = None,
-    folder: _Folder = Path("runs/evaluation"),
-    processes: _Processes = None,
+    model: Model = "miniature",
+    output: Output = None,
+    folder: Folder = Path("runs/evaluation"),
+    processes: Processes = None,
     device: Device = "cpu",
     force: Force = False,
     as_json: Json = False,
@@ -160,22 +147,13 @@ def features(
     from stillmotion.runtime.progress import Progress
 
     wanted = chosen(names or [])
-    plan = _plan(model, folder, processes, device)
+    plan = plan_for(model, folder, processes, device)
     total = feature_table.num_samples(plan, wanted, prompts)
     with resumable(), Progress("evaluate features", total=total, quiet=quiet) as progress:
         entries = feature_table.measure_features(plan, wanted, prompts, progress.advance)
     text = feature_table.tables(entries)
-    _write(text, output, force)
+    write_table(text, output, force)
     show(text, {"prompts": prompts, "rows": as_facts(entries)}, as_json=as_json)
-
-
-def _write(text: str, output: Path | None, force: bool) -> None:
-    """Write a table to the file that is asked for, if one is."""
-    from stillmotion.runtime.files import atomic_path
-
-    if output is not None:
-        with atomic_path(output, overwrite=force) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 @app.command()
@@ -192,19 +170,3 @@ def memory(as_json: Json = False) -> None:
 
     found = peaks(full_size_networks(), FULL_SIZE)
     show(table(found), {"presets": as_facts(found)}, as_json=as_json)
-
-
-def _plan(model: str, folder: Path, processes: int | None, device: str) -> Plan:
-    """The plan for a model, whose rows lie in a folder of their own for each set of weights."""
-    from stillmotion.evaluation.run import Plan, model_identity
-    from stillmotion.models.registry import resolve_model
-    from stillmotion.runtime.system import choose_device
-
-    found = resolve_model(model)
-    return Plan(
-        reference=model,
-        model_folder=found.path,
-        folder=folder / model_identity(found.path)[:12],
-        device=str(choose_device(device)),
-        processes=processes or os.cpu_count() or 1,
-    )

@@ -18,12 +18,14 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 from stillmotion.dynamicrafter.clip_job import ClipJob, Picture
 from stillmotion.dynamicrafter.conditioning import Pace
 from stillmotion.dynamicrafter.image_context import ImageContext
+from stillmotion.dynamicrafter.inflation import has_detail_guidance
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings, PaceKind
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import InputError, ModelError
 from stillmotion.media.fit import fit_picture
 from stillmotion.models.fingerprint import fingerprint
+from stillmotion.models.registry import part_path
 from stillmotion.runtime.memory import MemoryPlan
 from stillmotion.runtime.seeds import generator
 
@@ -69,7 +71,8 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
     """A trained network animates a picture (arXiv:2310.12190).
 
     Loaded and saved as a folder in diffusers' layout.  Without `image_context` and
-    `image_encoder` it is a text-to-video model of the same trunk, such as VideoCrafter.
+    `image_encoder` pictures are given as detail guidance alone; with a U-Net that takes none
+    either, it is a text-to-video model of the same trunk, such as VideoCrafter.
 
     Args:
         vae, text_encoder, tokenizer, unet, scheduler, image_encoder, image_context: the parts.
@@ -79,6 +82,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
         trained_frames: longer clips are made in windows of as many.
         latent_mean: of each channel of clips' latents, for `start_timestep`; None: 0.
         latent_variance: of clips' latents, likewise.
+        global_token_only: whether P was trained with CLIP's class token alone.
     """
 
     _optional_components = ["image_encoder", "image_context"]  # noqa: RUF012
@@ -99,6 +103,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
         trained_frames: int = 16,
         latent_mean: Sequence[float] | None = None,
         latent_variance: float = 1.0,
+        global_token_only: bool = False,
     ) -> None:
         super().__init__()
         if (image_encoder is None) != (image_context is None):
@@ -110,6 +115,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_to_config(
             pace_kind=pace_kind, default_pace=default_pace, interpolates=interpolates,
             trained_frames=trained_frames, latent_mean=latent_mean, latent_variance=latent_variance,
+            global_token_only=global_token_only,
         )  # fmt: skip
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
@@ -120,7 +126,8 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Load a folder on this machine, weights as safetensors; `changes` replace arguments.
 
         diffusers loads parts of other packages only with code that lies beside them; here each
-        is loaded by its own class.  Raises ModelError if there is no such pipeline.
+        is loaded by its own class, and from another folder where the description in this one
+        says so.  Raises ModelError if there is no such pipeline.
         """
         folder = Path(folder)
         try:
@@ -131,7 +138,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise ModelError(
                 f"the model in '{folder}' is for {index.get('_class_name')}, not for {cls.__name__}"
             )
-        parts = {n: _load(kind, folder / n, torch_dtype) for n, kind in _PARTS.items()
+        parts = {n: _load(kind, part_path(folder, n), torch_dtype) for n, kind in _PARTS.items()
                  if n not in changes and (index.get(n) or [None])[0] is not None}  # fmt: skip
         settings = {n: v for n, v in index.items() if n[0] != "_" and n not in _PARTS}
         return cls(**{**parts, **settings, **changes})
@@ -145,7 +152,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def needs_picture(self) -> bool:
         """Whether it animates pictures; else it makes clips of text alone."""
-        return self.image_context is not None
+        return self.image_context is not None or has_detail_guidance(self.unet)
 
     @torch.no_grad()
     def animate(

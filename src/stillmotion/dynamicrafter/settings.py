@@ -44,6 +44,11 @@ class DynamiCrafterSettings:
     exact_first_frame: bool = False
     """Frame 1 is the picture itself, and what the others lack of it is given back to them; a last
     frame likewise."""
+    image_context: bool = True
+    """False: the network is told of a grey picture in place of the given one, as at training."""
+    detail_guidance: bool = True
+    """False: zeros are concatenated in place of the picture's latents.  The network has not seen
+    that; it shows what the guidance does."""
     gate_scales: Mapping[str | int, float] = field(default_factory=dict)
     """Factors on λ of single layers (Fig. 2a), see `gates_scaled`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,9 @@ def table(summary: list[dict[str, Any]]) -> str:
     lines = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
     for entry in summary:
         cells = [entry["title"]]
-        cells += [_cell(entry, key, 2) for key in ("first_step", "late_drift", "mean_step")]
-        cells += [_cell(entry, "i1_mse", 1), _cell(entry, "last_subject", 0, " %"),
-                  _cell(entry, "motion", 0, " %")]  # fmt: skip
+        cells += [cell(entry, key, 2) for key in ("first_step", "late_drift", "mean_step")]
+        cells += [cell(entry, "i1_mse", 1), cell(entry, "last_subject", 0, " %"),
+                  cell(entry, "motion", 0, " %")]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -65,8 +66,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cell(entry: dict[str, Any], key: str, digits: int, unit: str = "") -> str:
+def cell(entry: Mapping[str, Any], key: str, digits: int, unit: str = "", sign: str = "") -> str:
+    """`entry[key]` with its interval, as a cell of a table; a dash for NaN."""
     if math.isnan(entry[key]):
         return "–"
-    low, high = entry[f"{key}_interval"]
-    return f"{entry[key]:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"
+    value, low, high = (
+        f"{number:{sign}.{digits}f}" for number in (entry[key], *entry[f"{key}_interval"])
+    )
+    return f"{value}{unit} ({low} to {high})"

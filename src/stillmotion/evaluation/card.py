@@ -12,8 +12,8 @@ from stillmotion.evaluation.intervals import wilson
 from stillmotion.evaluation.measure import Row
 from stillmotion.evaluation.parts import clip_retrieval, judge_accuracy, vae_psnr
 from stillmotion.evaluation.run import Plan, measure
-from stillmotion.miniature.package import write_json
-from stillmotion.runtime.files import atomic_path
+from stillmotion.models.registry import part_path
+from stillmotion.runtime.files import atomic_path, write_json
 
 Tick = Callable[[], None]
 
@@ -29,6 +29,7 @@ class Line:
     high: float | None = None
     total: int | None = None
     unit: str = "%"
+    """Empty for numbers without one, shown to three digits."""
 
     @property
     def reached(self) -> bool:
@@ -45,10 +46,10 @@ def measure_card(plan: Plan, samples: int, tick: Tick) -> list[Line]:
     lines = _part_lines(_measure_parts(plan, tick))
     stills = measure(plan, "still", samples, tick)
     for name in ("subject", "colour", "background"):
-        lines.append(_counted(f"drawn stills, all looks: {name}", (r[name] for r in stills), 85))
-    lines.append(_counted("drawn stills: look (with its LoRA)", (r["domain"] for r in stills), 95))
+        lines.append(counted(f"drawn stills, all looks: {name}", (r[name] for r in stills), 85))
+    lines.append(counted("drawn stills: look (with its LoRA)", (r["domain"] for r in stills), 95))
     plain = measure(plan, "animatediff", samples, tick)
-    lines.append(_counted("AnimateDiff clips: motion", (r["motion"] for r in plain), 70))
+    lines.append(counted("AnimateDiff clips: motion", (r["motion"] for r in plain), 70))
     return lines + _animatezero_lines(measure(plan, "animatezero", samples, tick))
 
 
@@ -87,16 +88,17 @@ def _part_lines(parts: dict[str, Any]) -> list[Line]:
 
 
 def _animatezero_lines(rows: list[Row]) -> list[Line]:
-    lines = [_counted("AnimateZero clips: motion", (r["motion"] for r in rows), 60)]
+    lines = [counted("AnimateZero clips: motion", (r["motion"] for r in rows), 60)]
     for name in ("subject", "colour", "background"):
         right = (r[f"last_{name}"] for r in rows)
-        lines.append(_counted(f"AnimateZero clips: {name} of the last frame", right, 85))
+        lines.append(counted(f"AnimateZero clips: {name} of the last frame", right, 85))
     exact = (r["exact"] for r in rows)
-    lines.append(_counted("AnimateZero clips: first frame is the still", exact, 100))
+    lines.append(counted("AnimateZero clips: first frame is the still", exact, 100))
     return lines
 
 
-def _counted(what: str, hits: Iterable[bool], bar: float) -> Line:
+def counted(what: str, hits: Iterable[bool], bar: float) -> Line:
+    """The share of samples for which something holds, in %."""
     found = list(hits)
     return _share(what, sum(found), len(found), bar)
 
@@ -111,19 +113,24 @@ def table(lines: list[Line]) -> str:
     rows = ["| measured | value | 95 % interval | samples | wanted | reached |",
             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for line in lines:
-        span = "" if line.low is None else f"{line.low:.1f} to {line.high:.1f}"
+        digits = 1 if line.unit else 3
+        span = "" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
+        value = f"{line.value:.{digits}f} {line.unit}".rstrip()
         rows.append(
-            f"| {line.what} | {line.value:.1f} {line.unit} | {span} | {line.total or ''} "
+            f"| {line.what} | {value} | {span} | {line.total or ''} "
             f"| {line.bar:g} | {'yes' if line.reached else 'no'} |"
         )
     return "\n".join(rows)
 
 
-def write_card(lines: list[Line], folder: Path, command: str) -> None:
-    """Write `README.md` and `card.json` into the model's folder."""
+def write_card(lines: list[Line], folder: Path, command: str, about: str | None = None) -> None:
+    """Write `README.md` and `card.json` into the model's folder.
+
+    `about` is the card's beginning, title included; None is the whole miniature's.
+    """
     training = _training(folder)
     with atomic_path(folder / "README.md", overwrite=True) as temporary:
-        text = _CARD.format(
+        text = (about or _ABOUT) + _CARD.format(
             table=table(lines),
             command=command,
             stages=_stages(training),
@@ -140,7 +147,7 @@ def as_facts(lines: list[Line]) -> list[dict[str, Any]]:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    path = folder / "training.json"
+    path = part_path(folder, "training.json")
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
@@ -151,14 +158,15 @@ def _stages(training: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-_CARD = """# The miniature
+_ABOUT = """# The miniature
 
 Small but complete models of Stable Diffusion's and AnimateDiff's structure, trained from nothing on
 stillmotion's own procedural world: an AutoencoderKL, a CLIP with its tokenizer, a
 UNet2DConditionModel, one LoRA for each look but the plain one, a MotionAdapter of AnimateDiff v2's
 structure, and a judge that reads subject, colour, background, look and motion.  They know that
 world and nothing else; they exist so that every method runs, and is tested, on any machine.
-
+"""
+_CARD = """
 ## Measured
 
 By `{command}`, on scenes and seeds that training never saw.  "Wanted" is the bar that a miniature

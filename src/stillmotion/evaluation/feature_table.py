@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stillmotion.evaluation.ablation import cell
 from stillmotion.evaluation.features import FEATURES, REFERENCE, reason_to_leave_out
 from stillmotion.evaluation.flow import require_flow
 from stillmotion.evaluation.intervals import bootstrap, wilson
@@ -129,39 +130,30 @@ def tables(entries: Sequence[Entry]) -> str:
 
 def _frame_cells(entry: Entry) -> list[str]:
     return [
-        _cell(entry, "i1_mse", 1), _cell(entry, "end_mse", 1), _cell(entry, "first_step", 2),
-        _cell(entry, "largest_step", 2), _cell(entry, "saturation_drift", 1, " %", sign="+"),
-        _cell(entry, "flow", 2), _more(entry),
+        cell(entry, "i1_mse", 1), cell(entry, "end_mse", 1), cell(entry, "first_step", 2),
+        cell(entry, "largest_step", 2), cell(entry, "saturation_drift", 1, " %", sign="+"),
+        cell(entry, "flow", 2), _more(entry),
     ]  # fmt: skip
 
 
 def _judged_cells(entry: Entry) -> list[str]:
     shares = ("motion", "plain_motion", "last_subject", "last_domain")
     return [
-        str(entry["samples"]), *(_cell(entry, key, 0, " %") for key in shares),
-        _cell(entry, "seconds", 1), f"{entry['peak_bytes'] / _MIB:.0f} MiB",
+        str(entry["samples"]), *(cell(entry, key, 0, " %") for key in shares),
+        cell(entry, "seconds", 1), f"{entry['peak_bytes'] / _MIB:.0f} MiB",
     ]  # fmt: skip
 
 
 def _more(entry: Entry) -> str:
     """What is measured of some features only."""
-    parts = [f"{what} {_cell(entry, key, 2)}" for key, what in _EXTRAS.items()
+    parts = [f"{what} {cell(entry, key, 2)}" for key, what in _EXTRAS.items()
              if not math.isnan(entry[key])]  # fmt: skip
     if FEATURES[entry["feature"]].end == "other colour":
-        parts.append(f"last frame in the other colour {_cell(entry, 'last_colour', 0, ' %')}")
+        parts.append(f"last frame in the other colour {cell(entry, 'last_colour', 0, ' %')}")
     if "psnr" in entry:
         equal = math.isinf(entry["psnr"])
-        parts.append("equal to full" if equal else f"PSNR to full {_cell(entry, 'psnr', 1, ' dB')}")
+        parts.append("equal to full" if equal else f"PSNR to full {cell(entry, 'psnr', 1, ' dB')}")
     return "; ".join(parts)
-
-
-def _cell(entry: Entry, key: str, digits: int, unit: str = "", sign: str = "") -> str:
-    if math.isnan(entry[key]):
-        return "–"
-    value, low, high = (
-        f"{number:{sign}.{digits}f}" for number in (entry[key], *entry[f"{key}_interval"])
-    )
-    return f"{value}{unit} ({low} to {high})"
 
 
 def _line(*cells: str) -> str:

@@ -108,12 +108,12 @@ class Measurer:
         return frames
 
     def _verdict(self, image: NDArray[np.uint8], sample: Sample) -> dict[str, bool]:
-        [verdict] = self.judge.frames(_channels_first(image)[None])
+        [verdict] = self.judge.frames(channels_first(image)[None])
         read = asdict(verdict)
         return {name: value == getattr(sample.scene, name) for name, value in read.items()}
 
     def _moves(self, frames: NDArray[np.uint8], sample: Sample) -> bool:
-        return self.judge.motion(_channels_first(frames)[None])[0] == sample.scene.motion
+        return self.judge.motion(channels_first(frames)[None])[0] == sample.scene.motion
 
     def _evenness(self, frames: NDArray[np.uint8]) -> dict[str, float]:
         steps = step_sizes(frames)
@@ -121,5 +121,6 @@ class Measurer:
                 "mean_step": float(steps.mean())}  # fmt: skip
 
 
-def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
+def channels_first(pixels: NDArray[np.uint8]) -> Tensor:
+    """Pixels (... h w c) as a tensor (... c h w)."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3)))

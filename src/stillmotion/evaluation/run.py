@@ -18,8 +18,11 @@ import torch
 from stillmotion import __version__
 from stillmotion.evaluation.feature_clips import FeatureMeasurer
 from stillmotion.evaluation.measure import Row
+from stillmotion.evaluation.video_measure import VideoMeasurer
+from stillmotion.models.description import read_description
+from stillmotion.models.registry import DYNAMICRAFTER_PIPELINE, pipeline_class
 
-TASKS = ("still", "animatediff", "animatezero", "ablation", "feature")
+TASKS = ("still", "animatediff", "animatezero", "ablation", "feature", "picture", "ends")
 Tick = Callable[[], None]
 # Written by measuring, so no part of what is measured.
 _NOT_MEASURED = frozenset({"card.json"})
@@ -38,15 +41,18 @@ class Plan:
 
 
 def model_identity(folder: Path) -> str:
-    """sha256 (hex) over this package's version and every weight and configuration in a folder.
+    """sha256 (hex) over this package's version and every weight and configuration of a model.
 
+    Those in its folder, and those that it shares with another model.
     Unlike a still's fingerprint it changes with the motion modules, the looks and the judge.
     """
     digest = hashlib.sha256(__version__.encode())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".json", ".safetensors") and path.name not in _NOT_MEASURED:
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    shared = {name: folder / at for name, at in read_description(folder).shared_parts.items()}
+    for name, place in (("", folder), *sorted(shared.items())):
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.suffix in (".json", ".safetensors") and path.name not in _NOT_MEASURED:
+                digest.update((Path(name) / path.relative_to(place)).as_posix().encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -136,14 +142,17 @@ def _call(tick: Tick | None) -> None:
         tick()
 
 
-_measurer: FeatureMeasurer | None = None
+_measurer: FeatureMeasurer | VideoMeasurer | None = None
 
 
 def _prepare(plan: Plan) -> None:
     global _measurer
     if plan.processes > 1:
         torch.set_num_threads(1)
-    _measurer = FeatureMeasurer(plan.reference, plan.device, plan.folder)
+    if pipeline_class(plan.model_folder) == DYNAMICRAFTER_PIPELINE:
+        _measurer = VideoMeasurer(plan.reference, plan.device)
+    else:
+        _measurer = FeatureMeasurer(plan.reference, plan.device, plan.folder)
 
 
 def _work(task: str, index: int) -> Row:

@@ -24,14 +24,22 @@ class Sample:
     seed: int
 
 
-def make_sample(task: str, index: int, *, domain: str = "plain", motion: bool = True) -> Sample:
+def make_sample(
+    task: str,
+    index: int,
+    *,
+    domain: str = "plain",
+    motion: bool = True,
+    names_look: bool = False,
+) -> Sample:
     """Sample `index` of a task; equal arguments give equal samples everywhere.
 
-    The prompt does not name the look (`domain`): a model's own words for it are put before it.
+    The prompt names the look (`domain`) only if asked to: a model with looks of its own has words
+    for each, which are put before it.
     """
     rng = random.Random(derive_seed(EVALUATION_SEED, task, index))
     scene = sample_scene(rng, Fixed(domain=domain, pacing="steady"))
-    words = caption(scene, rng, motion=motion)
+    words = caption(scene, rng, motion=motion, domain=float(names_look))
     return Sample(index, scene, words, derive_seed(EVALUATION_SEED, index) % 2**31)
 
 

@@ -74,6 +74,14 @@ class MotionJudge(nn.Module):
         self.head = nn.Linear(96 * 2 * 16, len(MOTIONS))
 
     def forward(self, clips: Tensor) -> Tensor:
+        logits: Tensor = self.head(self._seen(clips).flatten(1))
+        return logits
+
+    def features(self, clips: Tensor) -> Tensor:
+        """What the last layer but one makes of clips, averaged over space: `(n, 192)`."""
+        return self._seen(clips).mean((3, 4)).flatten(1)
+
+    def _seen(self, clips: Tensor) -> Tensor:
         count, length = clips.shape[:2]
         keep = torch.linspace(0, length - 1, _CLIP_FRAMES).round().long()
         frames = _fit(clips[:, keep].flatten(0, 1), _CLIP_SIZE).unflatten(0, (count, -1))
@@ -81,8 +89,8 @@ class MotionJudge(nn.Module):
         change[:, 0] = 0
         seen = torch.cat((frames * 2 - 1, change * 4), 2).flatten(0, 1)
         features = self.stem(seen).unflatten(0, (count, -1)).transpose(1, 2)
-        logits: Tensor = self.head(self.space_time(features).flatten(1))
-        return logits
+        found: Tensor = self.space_time(features)
+        return found
 
 
 class Judge:
@@ -106,6 +114,11 @@ class Judge:
     def motion(self, clips: Tensor) -> list[str]:
         """Read the motion of clips `(n, f, 3, h, w)`, uint8 or 0 to 1."""
         return [MOTIONS[i] for i in self.motions(_unit(clips)).argmax(1).tolist()]
+
+    @torch.no_grad()
+    def motion_features(self, clips: Tensor) -> Tensor:
+        """Of clips `(n, f, 3, h, w)`, uint8 or 0 to 1, `(n, 192)`: what distances compare."""
+        return self.motions.features(_unit(clips))
 
     def save(self, path: Path) -> None:
         """Write both networks as fp16 safetensors."""

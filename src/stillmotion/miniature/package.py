@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
@@ -18,21 +20,24 @@ from stillmotion.miniature.preview import fit_latent_rgb
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.text_to_image import build_scheduler
 from stillmotion.miniature.train import DEFAULT_FOLDER
-from stillmotion.runtime.files import atomic_folder, atomic_path
+from stillmotion.miniature.video_package import VIDEO_PACKAGES, save_half, write_video_models
+from stillmotion.runtime.files import atomic_folder, write_json
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.training.checkpoint import load_checkpoint
 from stillmotion.world.vocabulary import DOMAINS
 
-_NETWORKS = {
+NETWORKS: Mapping[str, Any] = {
     "vae": AutoencoderKL,
     "unet": UNet2DConditionModel,
     "motion_adapter": MotionAdapter,
     "text_encoder": CLIPTextModel,
     "clip": CLIPModel,
 }
-_OPTIONAL = {"controlnet": ControlNetModel}
+OPTIONAL: Mapping[str, Any] = {"controlnet": ControlNetModel}
 """Packaged where it has been trained; a clip can be made without it."""
-_COPIED = ("tokenizer", "loras", "judge.safetensors")
+COPIED = ("tokenizer", "loras", "judge.safetensors")
+TAKEN = Path("training") / "taken.json"
+"""In a run folder: what is known of stages that were trained elsewhere (`unpack.py`)."""
 
 _MODEL_INDEX = {
     "_class_name": "AnimateDiffPipeline",
@@ -57,7 +62,7 @@ GUIDANCE_SCALE = 4.0
 _PREVIEW_STILLS = 500
 """Stills of all looks that the map from latents to colours is fitted to."""
 CARD = "README.md"
-_UNMEASURED = """# The miniature
+UNMEASURED = """# The miniature
 
 Not measured yet: `stillmotion evaluate miniature --model FOLDER --write-card` writes the card.
 """
@@ -66,8 +71,8 @@ Not measured yet: `stillmotion evaluate miniature --model FOLDER --write-card` w
 def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None:
     """Write `target` from the finished stages in `folder`, all of it or nothing.
 
-    An older package there is replaced, and its model card with it: its numbers were measured on
-    other weights.
+    An older package there is replaced, and so is its model card, unless its weights are the same:
+    its numbers were measured on others.
 
     Raises:
         InputError: a part is missing because its stage has not been trained.
@@ -78,26 +83,26 @@ def package(recipe: Recipe, target: Path, folder: Path = DEFAULT_FOLDER) -> None
             f"'{target}' holds something other than a packaged model, and is never replaced; "
             "choose another folder"
         )
-    missing = [name for name in (*_NETWORKS, *_COPIED) if not (folder / name).exists()]
+    missing = [name for name in (*NETWORKS, *COPIED) if not (folder / name).exists()]
     if missing:
         raise InputError(
             f"{folder} lacks {', '.join(missing)}; train the stages that make them first"
         )
     with atomic_folder(target, overwrite=True) as temporary:
-        optional = {n: kind for n, kind in _OPTIONAL.items() if (folder / n).exists()}
-        for name, kind in {**_NETWORKS, **optional}.items():
-            network = kind.from_pretrained(folder / name)
-            network.to(torch.float16).save_pretrained(temporary / name)
-            _forget_path(temporary / name / "config.json")
-        for name in _COPIED:
+        optional = {n: kind for n, kind in OPTIONAL.items() if (folder / n).exists()}
+        for name, kind in {**NETWORKS, **optional}.items():
+            save_half(kind.from_pretrained(folder / name), temporary / name)
+        for name in COPIED:
             copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
             copy(folder / name, temporary / name)
         build_scheduler().save_pretrained(temporary / "scheduler")
         write_json(temporary / "model_index.json", _MODEL_INDEX)
         vae = AutoencoderKL.from_pretrained(folder / "vae")
         write_json(temporary / "stillmotion.json", _description(recipe, vae))
-        write_json(temporary / "training.json", _training(recipe, folder / "training"))
-        (temporary / CARD).write_text(_UNMEASURED)
+        write_json(temporary / "training.json", _training(recipe, folder))
+        (temporary / CARD).write_text(UNMEASURED)
+        write_video_models(recipe, folder, temporary)
+        _keep_cards(target, temporary)
 
 
 def _description(recipe: Recipe, vae: AutoencoderKL) -> dict[str, object]:
@@ -123,13 +128,17 @@ def _description(recipe: Recipe, vae: AutoencoderKL) -> dict[str, object]:
     }
 
 
-def _training(recipe: Recipe, logs: Path) -> dict[str, object]:
+def _training(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What the model card tells of the training: recipe, machine, steps and seconds."""
-    stages = []
-    for path in sorted(logs.glob("*.checkpoint")):
+    taken = json.loads((folder / TAKEN).read_text()) if (folder / TAKEN).exists() else {}
+    stages = {stage["name"]: stage for stage in taken.get("stages", [])}
+    for path in (folder / "training").glob("*.checkpoint"):
         state = load_checkpoint(path) or {}
-        stages.append({"name": path.stem, "steps": state["step"], "seconds": state["seconds"]})
-    return {"hardware": _hardware(), "recipe": asdict(recipe), "stages": stages}
+        stages[path.stem] = {
+            "name": path.stem, "steps": state["step"], "seconds": state["seconds"],
+        }  # fmt: skip
+    ordered = [stages[name] for name in sorted(stages)]
+    return {"hardware": _hardware(), "recipe": asdict(recipe), "stages": ordered}
 
 
 def _hardware() -> str:
@@ -138,13 +147,22 @@ def _hardware() -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
-def _forget_path(config: Path) -> None:
-    """Take out where the network was loaded from: it tells of this machine, not of the network."""
-    kept = {k: v for k, v in json.loads(config.read_text()).items() if k != "_name_or_path"}
-    write_json(config, kept)
+def _keep_cards(old: Path, new: Path) -> None:
+    """Keep the cards of those models whose weights, and those they share, are what they were."""
+    same_base = _same_weights(old, new, "*.safetensors", "*/*.safetensors")
+    for name in ("", *VIDEO_PACKAGES):
+        same = same_base and (not name or _same_weights(old / name, new / name, "*/*.safetensors"))
+        for card in (CARD, "card.json"):
+            if same and (old / name / card).is_file():
+                shutil.copyfile(old / name / card, new / name / card)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON."""
-    with atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+def _same_weights(old: Path, new: Path, *patterns: str) -> bool:
+    """Whether the files that match are the same in both folders, and any are there."""
+    files = {
+        folder: {path.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
+        for folder in (old, new)
+    }
+    return bool(files[old]) and files[old] == files[new] and all(
+        (old / name).read_bytes() == (new / name).read_bytes() for name in files[old]
+    )  # fmt: skip

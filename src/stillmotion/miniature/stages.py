@@ -46,7 +46,7 @@ from stillmotion.miniature.text_to_image import (
     subject_weight,
 )
 from stillmotion.miniature.vae import VaeStage, build_vae, encode_images, fit_scaling
-from stillmotion.runtime.seeds import derive_seed
+from stillmotion.runtime.seeds import derive_seed, new_weights
 from stillmotion.training.loop import LoopSettings, Report, Stage, train
 from stillmotion.training.low_rank import add_low_rank, remove_low_rank, save_lora
 from stillmotion.world.scene import Fixed, Scene
@@ -180,12 +180,8 @@ class Workshop:
         train(stage, settings, self.folder / "training", self.report)
 
     def built(self, build: Callable[[], Network]) -> Network:
-        """A network with initial weights that follow from the recipe's seed alone.
-
-        Libraries initialise from the global generator; it is seeded for that and put back.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive_seed(self.recipe.seed, "weights"))
+        """A network with initial weights that follow from the recipe's seed alone."""
+        with new_weights(self.recipe.seed):
             return build().to(self.device)
 
     def part(self, name: str, stage: str) -> Path:

@@ -22,7 +22,8 @@ from stillmotion.training.loop import Report
 
 DEFAULT_FOLDER = Path("runs/miniature")
 ALL_STAGES = ("judge", *STAGES)
-_PARTS, _TENTHS = 1000, 10
+PARTS, _TENTHS = 1000, 10
+"""Of a stage's bar."""
 
 
 def train_stages(
@@ -57,12 +58,12 @@ def train_stages(
     place = choose_device(device)
     with termination_as_interrupt():
         for stage in stages:
-            with Progress(f"train {stage}", total=_PARTS, quiet=quiet) as progress:
-                shop = Workshop(recipe, folder, place, _reporter(progress))
+            with Progress(f"train {stage}", total=PARTS, quiet=quiet) as progress:
+                shop = Workshop(recipe, folder, place, reporter(progress))
                 (VideoWorkshop(shop) if stage in VIDEO_STAGES else shop).run(stage)
 
 
-def _reporter(progress: Progress) -> Report:
+def reporter(progress: Progress) -> Report:
     """Moves the bar with the used budget and logs the values at every tenth of it.
 
     A stage that trains several networks uses its budget several times; each starts the bar again.
@@ -71,7 +72,7 @@ def _reporter(progress: Progress) -> Report:
 
     def report(done: float, values: dict[str, float]) -> None:
         nonlocal tenths
-        completed, now = round(done * _PARTS), int(done * _TENTHS)
+        completed, now = round(done * PARTS), int(done * _TENTHS)
         if now < tenths:
             progress.start_at(completed)
         else:

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPVisionModel
 
-from stillmotion.dynamicrafter.clip_image import clip_input
+from stillmotion.dynamicrafter.encoders import clip_tokens
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.training import Clips
 from stillmotion.miniature import data
@@ -28,6 +28,8 @@ STRIDES = {1: 0.15, 2: 0.25, 3: 0.6}
 FULL_STRIDE = max(STRIDES)
 #: Parts of the captions that name the motion and the look.
 NAMED_MOTION, NAMED_LOOK = 0.9, 0.9
+#: Where in a run folder the latents of the clips lie.
+LATENTS_FILE = Path("data") / "latents-videos.safetensors"
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,35 @@ def build_video_scheduler() -> DynamiCrafterScheduler:
 
 
 class VideoNoising:
-    """What the image model of the videos is trained on: their own schedule.
+    """Noise and targets of the video models' own schedule, for their image model as well.
 
-    So nothing has to be learned anew when it becomes the video model.
+    So nothing has to be learned anew when that becomes the video model.  Timesteps are u ** bias
+    of the schedule, u uniform: below 1, noisy ones are drawn more often.
     """
 
-    def __init__(self) -> None:
-        self._scheduler = build_video_scheduler()
+    def __init__(self, bias: float = 1.0) -> None:
+        self._scheduler, self._bias = build_video_scheduler(), bias
+
+    def training_timesteps(self, num_samples: int, generator: torch.Generator) -> Tensor:
+        """Timesteps to train at: int64 (num_samples)."""
+        span = int(self._scheduler.config.num_train_timesteps)
+        share = torch.rand(num_samples, generator=generator, dtype=torch.float64) ** self._bias
+        return (share * span).long()
+
+    def noised(self, z_0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """z_t, as the scheduler has it."""
+        return self._scheduler.noised(z_0, noise, timesteps)
+
+    def target(self, z_0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v, as the scheduler has it."""
+        return self._scheduler.target(z_0, noise, timesteps)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents and targets of the shape (b ...) of `clean`, and timesteps (b)."""
-        timesteps = self._scheduler.training_timesteps(len(clean), generator)
+        timesteps = self.training_timesteps(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator)
-        noisy = self._scheduler.noised(clean, noise, timesteps)
-        return noisy, self._scheduler.target(clean, noise, timesteps), timesteps
+        noisy = self.noised(clean, noise, timesteps)
+        return noisy, self.target(clean, noise, timesteps), timesteps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +151,7 @@ class VideoSource:
         index = data.sample_indices(len(self._scenes), size, generator)
         chosen = [self._scenes[i] for i in index.tolist()]
 
-        def clip_tokens(numbers: Tensor) -> Tensor:
+        def tokens_of(numbers: Tensor) -> Tensor:
             pictures = [
                 one.frames(self._form.num_frames, self._form.size, number)
                 for one, number in zip(chosen, numbers.tolist(), strict=True)
@@ -146,13 +163,11 @@ class VideoSource:
             text=self._conditioner(
                 [one.scene for one in chosen], generator, domain=NAMED_LOOK, motion=NAMED_MOTION
             ),
-            clip_tokens=clip_tokens,
+            clip_tokens=tokens_of,
             pace=torch.tensor([one.stride for one in chosen]),
         )
 
     @torch.no_grad()
     def _tokens(self, pictures: Tensor) -> Tensor:
         assert self._encoder is not None
-        shown = clip_input(pictures.to(self._encoder.device), self._encoder.config.image_size)
-        tokens: Tensor = self._encoder(shown).last_hidden_state
-        return tokens.float()
+        return clip_tokens(pictures, self._encoder, self._encoder.device).float()

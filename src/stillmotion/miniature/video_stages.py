@@ -5,7 +5,7 @@ Each saves what it made below `dynamicrafter/<stage>`; the next begins there.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
@@ -15,21 +15,23 @@ from transformers import CLIPModel, CLIPVisionModel
 from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.image_model import ContextImageUNet, transfer_image_attention
 from stillmotion.dynamicrafter.inflation import network_for, text_to_video_from_image
-from stillmotion.dynamicrafter.stages import STAGES, training_everything
+from stillmotion.dynamicrafter.stages import STAGES, TrainingStage, training_everything
 from stillmotion.dynamicrafter.training import StageTraining
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
-from stillmotion.miniature.recipe import Recipe
+from stillmotion.miniature.motion import NOISY_BIAS
+from stillmotion.miniature.recipe import Recipe, StageBudget
 from stillmotion.miniature.stages import Workshop
 from stillmotion.miniature.text_to_image import StillDiffusionStage, build_unet
 from stillmotion.miniature.video import (
+    LATENTS_FILE,
     NAMED_LOOK,
     VideoFormat,
     VideoNoising,
     VideoSource,
-    build_video_scheduler,
     video_latents,
 )
 from stillmotion.runtime.seeds import derive_seed
+from stillmotion.training.loop import train
 
 _FOLDER = "dynamicrafter"
 _CONTEXT, _UNET = "image_context", "unet"
@@ -47,8 +49,23 @@ def build_image_context(recipe: Recipe, embed_dims: int) -> ImageContext:
     return context
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageRun:
+    """One of DynamiCrafter's stages: what it begins with, how long it takes, where it ends."""
+
+    stage: TrainingStage
+    out: Path
+    """Folder of the networks that it makes; they are there when it is finished."""
+    before: Path
+    """Folder of the stage whose video U-Net goes on; of single frames the image model does."""
+    context: Path | None
+    """Folder of the stage whose P goes on, and if it was taught on frames its image attention;
+    None: P begins anew."""
+    budget: StageBudget
+
+
 class VideoWorkshop:
-    """Runs one of `VIDEO_STAGES`."""
+    """Runs one of `VIDEO_STAGES`, or any `StageRun`."""
 
     def __init__(self, shop: Workshop) -> None:
         self.shop, self.recipe = shop, shop.recipe
@@ -60,8 +77,18 @@ class VideoWorkshop:
         Raises:
             InputError: a stage before it is not finished.
         """
-        runs = {"video-image": self.image, "video": self.video, "context": self.context}
-        runs.get(name, lambda: self.on_video(name))()
+        if name in ("video-image", "video"):
+            {"video-image": self.image, "video": self.video}[name]()
+            return
+        before = self.folder / _PREVIOUS.get(name, "image")
+        context = {"context": None, "adapt": self.folder / "context"}.get(name, before)
+        self.train(
+            StageRun(
+                stage=STAGES[name], out=self.folder / name, before=before, context=context,
+                budget=self.recipe.budgets[name],
+            ),
+            self.shop.folder / "training",
+        )  # fmt: skip
 
     def image(self) -> None:
         """The image model that the video model begins as: smaller, and of every look."""
@@ -79,64 +106,63 @@ class VideoWorkshop:
         unet = self.shop.built(lambda: text_to_video_from_image(image_unet))
         stage = replace(training_everything(STAGES["base"]), name="video")
         source = self._source(None)
-        training = StageTraining(stage, self._batch("video"), source, unet, build_video_scheduler())
+        training = StageTraining(
+            stage, self._batch("video"), source, unet, VideoNoising(NOISY_BIAS)
+        )
         self.shop.train(training, self.recipe.budgets["video"].loop)
         unet.save_pretrained(self.folder / "video" / _UNET)
 
-    def context(self) -> None:
-        """P and the image cross-attention, on single frames and the frozen image model."""
-        encoder = self._encoder()
-        image_unet = self._image_unet()
-        stage = STAGES["context"]
-        unet = self.shop.built(lambda: ContextImageUNet(image_unet, gate=stage.gate))
-        context = self._new_context(encoder)
-        training = StageTraining(
-            stage,
-            self._batch("context"),
-            self._source(encoder),
-            unet,
-            build_video_scheduler(),
-            context,
+    def train(self, run: StageRun, logs: Path) -> None:
+        """Train one stage and save its networks; checkpoint and log lie in `logs`.
+
+        Raises:
+            InputError: a stage before it is not finished.
+        """
+        encoder = self._encoder() if run.stage.context else None
+        context = None if encoder is None else self._image_context(run, encoder)
+        on_frames = run.stage.data == "frames"
+        unet: ContextImageUNet | DynamiCrafterUNet = (
+            self._image_network(run) if on_frames else self._video_network(run)
         )
-        self.shop.train(training, self.recipe.budgets["context"].loop)
-        folder = self.folder / "context"
-        context.save_pretrained(folder / _CONTEXT)
-        learned = {n: w.contiguous() for n, w in unet.state_dict().items() if ".processor." in n}
-        save_file(learned, folder / _ATTENTION_FILE)
-
-    def on_video(self, name: str) -> None:
-        """A stage on the video model, from the one before it."""
-        stage, encoder = STAGES[name], self._encoder()
-        before = self.folder / _PREVIOUS[name]
-        unet = DynamiCrafterUNet.from_pretrained(self._finished(before / _UNET, _PREVIOUS[name]))
-        unet = self.shop.built(lambda: network_for(stage, unet))
-        if name == "adapt":
-            before = self.folder / "context"
-            self._receive_attention(unet)
-        context = ImageContext.from_pretrained(self._finished(before / _CONTEXT, before.name))
         training = StageTraining(
-            stage, self._batch(name), self._source(encoder), unet, build_video_scheduler(),
-            context.to(self.shop.device),
+            run.stage, run.budget.batch, self._source(encoder), unet,
+            VideoNoising() if on_frames else VideoNoising(NOISY_BIAS), context,
         )  # fmt: skip
-        self.shop.train(training, self.recipe.budgets[name].loop)
-        unet.save_pretrained(self.folder / name / _UNET)
-        context.save_pretrained(self.folder / name / _CONTEXT)
+        train(training, run.budget.loop, logs, self.shop.report)
+        if context is not None:
+            context.save_pretrained(run.out / _CONTEXT)
+        if on_frames:
+            learned = {n: w.contiguous() for n, w in unet.state_dict().items() if _is_attention(n)}
+            save_file(learned, run.out / _ATTENTION_FILE)
+        elif isinstance(unet, DynamiCrafterUNet):
+            unet.save_pretrained(run.out / _UNET)
 
-    def _receive_attention(self, unet: DynamiCrafterUNet) -> None:
-        """What the stage "context" has learned, from the image model into the video model."""
+    def _image_network(self, run: StageRun) -> ContextImageUNet:
         image_unet = self._image_unet()
-        holder = ContextImageUNet(image_unet, gate=STAGES["context"].gate)
-        path = self._finished(self.folder / "context" / _ATTENTION_FILE, "context")
-        holder.load_state_dict(load_file(path), strict=False)
-        transfer_image_attention(holder, unet)
+        return self.shop.built(lambda: ContextImageUNet(image_unet, gate=run.stage.gate))
+
+    def _video_network(self, run: StageRun) -> DynamiCrafterUNet:
+        path = self._finished(run.before / _UNET, run.before.name)
+        unet = DynamiCrafterUNet.from_pretrained(path)
+        unet = self.shop.built(lambda: network_for(run.stage, unet))
+        if run.context is not None and (run.context / _ATTENTION_FILE).exists():
+            holder = self._image_network(run)
+            holder.load_state_dict(load_file(run.context / _ATTENTION_FILE), strict=False)
+            transfer_image_attention(holder, unet)
+        return unet
+
+    def _image_context(self, run: StageRun, encoder: CLIPVisionModel) -> ImageContext:
+        """P as an earlier stage has left it, or a new one."""
+        if run.context is None:
+            width = int(encoder.config.hidden_size)
+            return self.shop.built(lambda: build_image_context(self.recipe, width))
+        path = self._finished(run.context / _CONTEXT, run.context.name)
+        context: ImageContext = ImageContext.from_pretrained(path).to(self.shop.device)
+        return context
 
     def _image_unet(self) -> UNet2DConditionModel:
         path = self._finished(self.folder / "image" / _UNET, "video-image")
         return UNet2DConditionModel.from_pretrained(path)
-
-    def _new_context(self, encoder: CLIPVisionModel) -> ImageContext:
-        width = int(encoder.config.hidden_size)
-        return self.shop.built(lambda: build_image_context(self.recipe, width))
 
     def _encoder(self) -> CLIPVisionModel:
         """CLIP's image tower, of which P reads the last hidden states."""
@@ -151,7 +177,7 @@ class VideoWorkshop:
             count=recipe.video_clips, seed=derive_seed(recipe.seed, "videos"),
             num_frames=recipe.num_frames, size=recipe.image_size,
         )  # fmt: skip
-        path = self.shop.folder / "data" / "latents-videos.safetensors"
+        path = self.shop.folder / LATENTS_FILE
         latents = video_latents(path, self.shop.encoder(), form)
         return VideoSource(latents, form, self.shop.conditioner(), encoder)
 
@@ -160,3 +186,7 @@ class VideoWorkshop:
 
     def _finished(self, path: Path, stage: str) -> Path:
         return self.shop.part(str(path.relative_to(self.shop.folder)), stage)
+
+
+def _is_attention(name: str) -> bool:
+    return ".processor." in name

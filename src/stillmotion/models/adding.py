@@ -14,7 +14,7 @@ from stillmotion.models.description import ModelDescription, Parts, Source
 from stillmotion.models.files import expect
 from stillmotion.models.layouts import CHECKPOINTS, LORAS, MOTION_MODULES, VAES
 from stillmotion.models.registry import (
-    MINIATURE,
+    PACKAGED,
     KnownModel,
     catalogue,
     draws_only,
@@ -56,7 +56,7 @@ def add_model(name: str, new: NewModel) -> KnownModel:
     """
     check_name(name)
     unfinished = _unfinished(name, new)
-    if name == MINIATURE or (name in catalogue() and unfinished is None):
+    if name in PACKAGED or (name in catalogue() and unfinished is None):
         raise ModelError(f"there is a model '{name}' already; choose another name")
     _check_files(new)
     start, base = _start(new, unfinished)
@@ -123,7 +123,7 @@ def _start(new: NewModel, unfinished: ModelDescription | None) -> tuple[ModelDes
         _check_hash(new, unfinished.parts.checkpoint)
         return unfinished, unfinished.parts.base
     base = new.base or DEFAULT_BASE
-    if Path(base).expanduser().is_dir() and base not in (MINIATURE, *catalogue()):
+    if Path(base).expanduser().is_dir() and base not in (*PACKAGED, *catalogue()):
         base = _absolute(Path(base))
     return known_model(base).description, Source(model=base)
 

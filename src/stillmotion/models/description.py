@@ -114,6 +114,8 @@ class ModelDescription(_Record):
     give colours in -1..1; None if there are no previews."""
     parts: Parts | None = None
     """None: everything is in the folder."""
+    shared_parts: dict[str, str] = {}
+    """Parts that another model has as well, with their paths from this one's folder."""
     scheduler: SchedulerChoice | None = None
     """None: the one in the folder."""
     drawing: Drawing | None = None

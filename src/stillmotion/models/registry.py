@@ -21,6 +21,14 @@ from stillmotion.models.sources import HUB_ID, hub_folder, locate
 from stillmotion.models.user_models import read_user_model, user_model_names
 
 MINIATURE = "miniature"
+MINIATURE_DYNAMICRAFTER = "miniature-dynamicrafter"
+MINIATURE_INTERPOLATION = "miniature-dynamicrafter-interp"
+#: The models that come with the package, by the folders below the miniature's own.
+PACKAGED = {
+    MINIATURE: "",
+    MINIATURE_DYNAMICRAFTER: "dynamicrafter",
+    MINIATURE_INTERPOLATION: "dynamicrafter-interp",
+}
 #: What a pipeline is made of; each is a folder in the model's.
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "motion_adapter")
 Origin = Literal["package", "catalogue", "user"]
@@ -70,9 +78,9 @@ def catalogue() -> dict[str, ModelDescription]:
 
 
 def known_models() -> list[KnownModel]:
-    """All models with a name: the miniature, the user's, and those of the catalogue."""
+    """All models with a name: the packaged ones, the user's, and those of the catalogue."""
     users = user_model_names()
-    names: list[tuple[str, Origin]] = [(MINIATURE, "package")]
+    names: list[tuple[str, Origin]] = [(name, "package") for name in PACKAGED]
     names += [(name, "user") for name in users]
     names += [(name, "catalogue") for name in catalogue() if name not in users]
     return [known_model(name, origin) for name, origin in names]
@@ -86,7 +94,7 @@ def known_model(name: str, origin: Origin | None = None, *, download: bool = Fal
     origin = _origin(name) if origin is None else origin
     description, folder, lacks = ModelDescription(title="unreadable"), None, None
     try:
-        if origin is not None and name != MINIATURE:
+        if origin is not None and name not in PACKAGED:
             description = _described(name) or description
         folder = resolve_model(name, download=download)
         description = folder.description
@@ -103,8 +111,9 @@ def resolve_model(
     """Find a model by name.
 
     Args:
-        name: "miniature", one of the user's models, one of the catalogue, a folder in diffusers'
-            layout, or a hub id such as "user/model"; the first of these that there is.
+        name: one that comes with the package, such as "miniature", one of the user's models, one
+            of the catalogue, a folder in diffusers' layout, or a hub id such as "user/model"; the
+            first of these that there is.
         download: whether what lies on a hub may be fetched; without it only what was fetched
             before is used.
         replaced: parts that the caller brings and that need not be there: "checkpoint", "vae",
@@ -122,11 +131,11 @@ def _resolve(
     """`above` are the models that are built on this one."""
     if name in above:
         raise ModelError(f"the model '{name}' is built on itself; remove it and add it anew")
-    described = _described(name) if name != MINIATURE else None
+    described = _described(name) if name not in PACKAGED else None
     if described is not None:
         return _put_together(name, described, download, replaced, above)
-    if name == MINIATURE:
-        path = miniature_folder()
+    if name in PACKAGED:
+        path = miniature_folder() / PACKAGED[name]
     elif name and Path(name).expanduser().is_dir():
         path = Path(name).expanduser()
     elif HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -186,7 +195,7 @@ def _described(name: str) -> ModelDescription | None:
 
 
 def _origin(name: str) -> Origin | None:
-    if name == MINIATURE:
+    if name in PACKAGED:
         return "package"
     if name in user_model_names():
         return "user"
@@ -197,7 +206,7 @@ def _check_complete(path: Path, *, needs_motion: bool) -> None:
     """Raises ModelError if parts are missing, which loaders would report in words of their own."""
     classes = part_classes(path)
     present = {name: kind for name, kind in classes.items() if kind is not None}
-    missing = [name for name in present if not any((path / name).glob("*"))]
+    missing = [name for name in present if not any(part_path(path, name).glob("*"))]
     if missing:
         raise ModelError(
             f"the model folder {path} lacks {', '.join(missing)}, named in its model_index.json; "
@@ -211,10 +220,22 @@ def _check_complete(path: Path, *, needs_motion: bool) -> None:
         )
 
 
+def part_path(path: Path, part: str) -> Path:
+    """Where a part of the model in a folder lies: there, or where its description says.
+
+    Raises ModelError if the description is not valid.
+    """
+    return path / read_description(path).shared_parts.get(part, part)
+
+
 def draws_only(path: Path) -> bool:
     """Whether a model folder draws pictures and has no motion of its own."""
     classes = part_classes(path)
     return classes.get("unet") == "UNet2DConditionModel" and not classes.get("motion_adapter")
+
+
+DYNAMICRAFTER_PIPELINE = "DynamiCrafterPipeline"
+"""The class of models that animate by DynamiCrafter's method."""
 
 
 def pipeline_class(path: Path) -> str | None:

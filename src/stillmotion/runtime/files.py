@@ -9,6 +9,7 @@ uses this on machines without any media library.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -59,6 +60,12 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON in place of what is there.  Raises as `atomic_path`."""
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
