@@ -85,6 +85,23 @@ def test_several_with_progress_and_exact_frames(run: Run, model: Path, picture: 
     assert (first[1:] != second[1:]).any()
 
 
+def test_gates_are_scaled_and_recorded(run: Run, model: Path, picture: Path) -> None:
+    command = ("animate", picture, "a ball", "--model", model, "--seed", "3", "-q")
+    assert run(*command, "-o", "a.webp").code == 0
+    assert run(*command, "-o", "b.webp", "--gate-scale", "0:0", "--gate-scale", "1:0").code == 0
+    told = read_provenance("b.webp").settings["dynamicrafter"]["gate_scales"]
+    assert told == {"0": 0.0, "1": 0.0}
+    assert (load_clip("a.webp").frames != load_clip("b.webp").frames).any()
+    assert run("animate", picture, "--model", model, "--from", "b.webp", "-o", "c.webp").code == 0
+    assert Path("b.webp").read_bytes() == Path("c.webp").read_bytes()
+
+
+def test_a_drawn_still_brings_its_prompt(run: Run, here: Path, model: Path) -> None:
+    assert run("draw", "a red ball", "--steps", "2", "-o", "still.png", "-q").code == 0
+    assert run("animate", "still.png", "--model", model, "-o", "a.webp", "-q").code == 0
+    assert read_provenance("a.webp").prompt == "a red ball"
+
+
 def test_two_ends_and_loops(run: Run, interpolating: Path, picture: Path) -> None:
     command = ("animate", picture, "a ball", "--model", interpolating, "--seed", "1", "-q")
     last = drawn(picture.with_name("q.png"), 1)
@@ -111,6 +128,8 @@ def test_two_ends_and_loops(run: Run, interpolating: Path, picture: Path) -> Non
         (("--loop",), "not trained to end with a given picture"),
         (("--motion-strength", "1"), "--motion-strength is not an option of dynamicrafter"),
         (("--look", "neon"), "--look is not an option of dynamicrafter"),
+        (("--gate-scale", "half"), "--gate-scale is 'half'; give LAYER:X"),
+        (("--gate-scale", "99:1"), "There is no image cross-attention 99"),
         (("--guidance-rescale", "2"), "guidance_rescale is 2.0"),
         (("--memory", "huge"), "--memory is 'huge'"),
         (("--method", "magic"), "--method is 'magic'; it can be animatezero or dynamicrafter"),
@@ -133,7 +152,6 @@ def test_methods_and_models_belong_together(
         "not for DynamiCrafterPipeline"
         in run(*command, "--method", "dynamicrafter", "--model", "miniature").error
     )
-    assert "needs a model" in run(*command, "--method", "dynamicrafter").error
     assert "--eta is not an option of animatezero" in run(*command, "--eta", "0").error
     assert run(*command, "--method", "animatezero", "--model", model).error
     assert not (here / "a.webp").exists()

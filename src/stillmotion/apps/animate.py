@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ from stillmotion.apps.dynamicrafter_options import (
     Eta,
     ExactFirstFrame,
     FrameStride,
+    GateScale,
     GuidanceRescale,
     ImageGuidance,
     Method,
@@ -214,6 +216,7 @@ def animate(
     eta: Eta = None,
     start_timestep: StartTimestep = None,
     exact_first_frame: ExactFirstFrame = False,
+    gate_scale: GateScale = None,
     checkpoint: Checkpoint = None,
     vae: Vae = None,
     motion: Motion = None,
@@ -275,7 +278,7 @@ def _animate_by_animatezero(said: dict[str, Any]) -> None:
 
     refuse_options(ANIMATEZERO, {name: said[name] for name in DYNAMICRAFTERS_OWN})
     say = Notes()
-    loaded, request = prepare(_wish(said), say)
+    loaded, request = prepare(wish_of(said), say)
     jobs.check_animation(loaded, request, say)
     with Progress("animate", quiet=said["quiet"]) as progress:
         facts = jobs.animate(
@@ -300,7 +303,13 @@ _SWITCHES = {
 _FILES = ("checkpoint", "vae", "motion", "lora", "motion_lora", "embedding")
 
 
-def _wish(said: dict[str, Any]) -> Wish:
+def said_nothing() -> dict[str, Any]:
+    """The options of `animate` by the names of its parameters, as if only `output` was given."""
+    return {name: option.default for name, option in signature(animate).parameters.items()}
+
+
+def wish_of(said: dict[str, Any]) -> Wish:
+    """For AnimateZero, from the options of `animate` by the names of its parameters."""
     from stillmotion.apps.wishes import Wish
 
     blocks = said["window_blocks"]

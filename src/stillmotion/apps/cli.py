@@ -8,14 +8,11 @@ from typing import Annotated
 import typer
 
 from stillmotion import __version__
-from stillmotion.apps import animate, convert, doctor, draw, edit, evaluate, inspect, train
+from stillmotion.apps import animate, convert, doctor, draw, edit, evaluate, inspect, story, train
 from stillmotion.apps.console import fail, hushed_libraries
-from stillmotion.apps.failures import sentence_for
+from stillmotion.apps.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR, sentence_for
 from stillmotion.apps.options import FLAG
 from stillmotion.training.interrupts import termination_as_interrupt
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 # click's base of all mistakes on the command line.  Newer versions of typer carry a click of their
 # own, whose classes are not those of the package `click`.
@@ -56,6 +53,7 @@ def _common(
 app.add_typer(draw.app)
 app.add_typer(animate.app)
 app.add_typer(edit.app)
+app.add_typer(story.app)
 app.add_typer(convert.app)
 app.add_typer(doctor.app)
 app.add_typer(inspect.app, name="inspect")

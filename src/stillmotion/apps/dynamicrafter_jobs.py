@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stillmotion.apps.advice import Say
+from stillmotion.apps.dynamicrafter_options import gate_scales
 from stillmotion.apps.jobs import chosen_seed
 from stillmotion.apps.outputs import numbered_paths
+from stillmotion.apps.records import refuse_film
 from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter, load_dynamicrafter
 from stillmotion.dynamicrafter.pipeline import AnimateExtras
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
@@ -26,6 +28,7 @@ from stillmotion.media.provenance import (
     Provenance,
     fingerprint_pixels,
 )
+from stillmotion.models.registry import MINIATURE_DYNAMICRAFTER, MINIATURE_INTERPOLATION
 from stillmotion.runtime.memory import AUTO, PRESETS, MemoryPlan
 
 METHOD = "dynamicrafter"
@@ -75,6 +78,7 @@ def wish_of(said: Mapping[str, Any]) -> Wish:
             "negative_prompt": said["negative"],
             "image_guidance_scale": said["image_guidance"],
             "exact_first_frame": said["exact_first_frame"] or None,
+            "gate_scales": gate_scales(said["gate_scale"]),
             **{name: said[name] for name in _AS_THEY_ARE},
         },
     )
@@ -150,7 +154,7 @@ class Job:
             frames,
             path,
             fps=self.recipe.fps,
-            provenance=self._record(seed),
+            provenance=self.record(seed),
             overwrite=self.wish.overwrite,
             latents=latents if path.suffix.lower() == ".safetensors" else None,
             scale=self.recipe.scale,
@@ -162,7 +166,8 @@ class Job:
             "first_frame_is_the_picture": self.settings.exact_first_frame,
         }
 
-    def _record(self, seed: int) -> Provenance:
+    def record(self, seed: int) -> Provenance:
+        """The provenance of the clip with this seed."""
         inputs = [_identity("still", self.picture, self.wish.picture)]
         if self.recipe.end == "picture" and self.last is not None:
             inputs.append(_identity("last_frame", self.last, self.wish.last_frame))
@@ -190,8 +195,8 @@ def told(facts: dict[str, Any]) -> str:
     )
 
 
-def prepare(wish: Wish, say: Say) -> Job:
-    """Load the model and the pictures, fill in what was left open, and check it all.
+def prepare(wish: Wish, say: Say, load: Callable[..., LoadedDynamiCrafter] | None = None) -> Job:
+    """Load the model (by `load`) and the pictures, fill in what was left open, and check it all.
 
     Raises:
         InputError: nothing to animate, or something that does not fit.
@@ -203,8 +208,9 @@ def prepare(wish: Wish, say: Say) -> Job:
             "there is no picture to animate; give one"
             + (f", the one that '{wish.source}' was made from" if recording else "")
         )
-    model = load_dynamicrafter(_model_name(wish, recording), device=wish.device,
-                               download=wish.download)  # fmt: skip
+    model = (load or load_dynamicrafter)(
+        _model_name(wish, recording), device=wish.device, download=wish.download
+    )
     picture = load_image(wish.picture)
     is_loop = wish.is_loop or wish.seamless
     if recording is not None and wish.last_frame is None:
@@ -218,9 +224,9 @@ def prepare(wish: Wish, say: Say) -> Job:
     last = picture if is_loop else last
     settings = _settings(wish, model, recording)
     recipe = _recipe(wish, model, recording, settings, is_loop=is_loop, has_last=last is not None)
-    prompt = wish.prompt if wish.prompt is not None else (
-        recording.provenance.prompt if recording is not None else ""
-    )  # fmt: skip
+    prompt = wish.prompt
+    if prompt is None:
+        prompt = recording.provenance.prompt if recording else _own_prompt(wish.picture)
     if not prompt.strip():
         say("the prompt is empty, so nothing says what moves")
     if recording is not None:
@@ -265,6 +271,7 @@ def _settings(
 
 def _recording(source: Path) -> _Recording:
     provenance = read_provenance(source)
+    refuse_film(provenance, source)
     try:
         return _Recording(provenance, Recipe.model_validate(provenance.settings))
     except ValidationError as error:
@@ -278,7 +285,16 @@ def _model_name(wish: Wish, recording: _Recording | None) -> str:
         return wish.model
     if recording is not None:
         return recording.provenance.model.name
-    raise InputError("--method dynamicrafter needs a model for it; name one with --model.")
+    has_two_ends = wish.last_frame is not None or wish.is_loop or wish.seamless
+    return MINIATURE_INTERPOLATION if has_two_ends else MINIATURE_DYNAMICRAFTER
+
+
+def _own_prompt(picture: Path) -> str:
+    """What a drawn still was asked to show; of other pictures nothing is known."""
+    try:
+        return read_provenance(picture).prompt
+    except InputError:
+        return ""
 
 
 def _tell_what_differs(

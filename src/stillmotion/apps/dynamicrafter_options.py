@@ -85,3 +85,35 @@ ExactFirstFrame = Annotated[
         rich_help_panel=DYNAMICRAFTER,
     ),
 ]
+GateScale = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate-scale",
+        metavar="LAYER:X",
+        help="Multiply a layer's gate, which says how much it heeds the picture; LAYER is a number "
+        "or name of `stillmotion inspect gates`.  Give it once for each.",
+        show_default=False,
+        rich_help_panel=DYNAMICRAFTER,
+    ),
+]
+
+
+def gate_scales(given: list[str] | None) -> dict[str | int, float] | None:
+    """`["5:0.5", "mid.attn2:2"]` -> factors by layer; None for nothing.
+
+    Raises InputError for words of another form.
+    """
+    from stillmotion.errors import InputError
+
+    factors: dict[str | int, float] = {}
+    for words in given or ():
+        layer, _, factor = words.rpartition(":")
+        try:
+            factors[int(layer) if layer.isdecimal() else layer] = float(factor)
+        except ValueError:
+            layer = ""
+        if not layer:
+            raise InputError(
+                f"--gate-scale is '{words}'; give LAYER:X, a layer and a factor, such as 5:0.5."
+            )
+    return factors or None

@@ -6,6 +6,9 @@ import errno
 
 from stillmotion.errors import StillmotionError
 
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # safetensors tells the system's error in words only.
 _FULL_DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")

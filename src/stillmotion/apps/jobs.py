@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,10 +33,10 @@ from stillmotion.apps.records import (
     clip_provenance,
     motion_fingerprint,
 )
+from stillmotion.apps.rehearsal import ClipAhead, rehearse
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.errors import InputError
-from stillmotion.media.clips import check_clip_path, save_clip
-from stillmotion.media.container import MAX_CLIP_PIXELS
+from stillmotion.media.clips import save_clip
 from stillmotion.media.fit import unfit_frames
 from stillmotion.media.images import PNG_KEY, side_car_path
 from stillmotion.media.provenance import Provenance
@@ -376,20 +375,11 @@ def _write(
 
 
 def _rehearse(request: AnimateRequest, record: Provenance) -> None:
-    """Write one black frame as the clip will be: what the writer refuses, it refuses now."""
+    """Raises InputError or OutputError for what the writer would refuse."""
     frame = np.zeros((1, *request.first.still.image.shape), np.uint8)
     if request.first.fit is not None:
         frame = unfit_frames(frame, request.first.fit)
     _, height, width, _ = frame.shape
-    num_pixels = request.num_frames * height * width * request.scale**2
-    if num_pixels > MAX_CLIP_PIXELS:
-        raise InputError(
-            f"{request.num_frames} frames of {width * request.scale} x {height * request.scale} "
-            f"pixels are more than one clip may have ({MAX_CLIP_PIXELS} pixels); choose a smaller "
-            "scale or fewer frames."
-        )
-    with tempfile.TemporaryDirectory(prefix="stillmotion-") as folder:
-        path = Path(folder) / f"rehearsal{check_clip_path(request.output).suffix}"
-        save_clip(
-            frame, path, fps=request.fps, scale=request.scale, provenance=record, side_car=False
-        )
+    ahead = ClipAhead(num_frames=request.num_frames, height=height, width=width, fps=request.fps,
+                      scale=request.scale)  # fmt: skip
+    rehearse(ahead, request.output, record)

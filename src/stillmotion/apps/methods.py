@@ -18,10 +18,9 @@ SHARED = frozenset(
 """Options of `animate` that both methods have, by the names of its parameters."""
 DYNAMICRAFTERS_OWN = (
     "frame_stride", "conditioning_fps", "image_guidance", "guidance_rescale", "eta",
-    "start_timestep", "exact_first_frame",
+    "start_timestep", "exact_first_frame", "gate_scale",
 )  # fmt: skip
 _OTHERWISE_NAMED = {"row": "ablation"}
-_PIPELINE = "DynamiCrafterPipeline"
 
 
 def chosen_method(said: str | None, model: str | None, source: Path | None) -> str:
@@ -53,9 +52,13 @@ def refuse_options(method: str, others: Mapping[str, object]) -> None:
 
 
 def _is_dynamicrafter(model: str) -> bool:
-    from stillmotion.models.registry import pipeline_class, resolve_model
+    from stillmotion.models.registry import (
+        DYNAMICRAFTER_PIPELINE,
+        pipeline_class,
+        resolve_model,
+    )
 
     try:
-        return pipeline_class(resolve_model(model).path) == _PIPELINE
+        return pipeline_class(resolve_model(model).path) == DYNAMICRAFTER_PIPELINE
     except ModelError:
         return False  # whoever loads it says what is wrong

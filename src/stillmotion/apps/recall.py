@@ -6,6 +6,7 @@ then the model's defaults.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from stillmotion.apps.records import (
     ClipRecipe,
     motion_fingerprint,
     recorded_sampling,
+    refuse_film,
 )
 from stillmotion.apps.wishes import Wish, chosen_control, chosen_photographs, text_along
 from stillmotion.diffusion.settings import SamplingSettings
@@ -41,6 +43,8 @@ from stillmotion.runtime.progress import Progress
 
 _NO_FILES = ("scheduler", "clip_skip")
 """Ingredients that a record tells in full."""
+Load = Callable[..., LoadedModel]
+"""`load_model`, or something in its place."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Recording:
         return next((given for given in inputs if given.role == role), None)
 
 
-def prepare(wish: Wish, say: Say) -> tuple[LoadedModel, AnimateRequest]:
-    """Load the model and the pictures, and fill in what was left open.
+def prepare(wish: Wish, say: Say, load: Load | None = None) -> tuple[LoadedModel, AnimateRequest]:
+    """Load the model (by `load`) and the pictures, and fill in what was left open.
 
     Raises:
         InputError: nothing to animate, or a record or picture that does not fit.
@@ -73,7 +77,7 @@ def prepare(wish: Wish, say: Say) -> tuple[LoadedModel, AnimateRequest]:
     if recording is not None:
         _check_last_is_given(wish, recording)
     control, photographs = chosen_control(wish, kept), chosen_photographs(wish, kept)
-    model = _load(wish, recording, given.still if given is not None else None)
+    model = _load(wish, recording, given.still if given is not None else None, load or load_model)
     if given is None:
         assert recording is not None
         first = Picture(_still_again(model, wish, recording), _name(recording.input("still")))
@@ -159,6 +163,7 @@ def _read_recording(source: Path) -> Recording:
     provenance = read_provenance(source)
     if provenance.kind != "clip":
         raise InputError(f"'{source}' is a still, not a clip; give it without --from.")
+    refuse_film(provenance, source)
     recipe = ClipRecipe.from_record(provenance, source)
     if recipe.guide is not None:
         raise InputError(
@@ -179,7 +184,7 @@ def _what_is_missing(recording: Recording | None) -> str:
     )
 
 
-def _load(wish: Wish, recording: Recording | None, given: Still | None) -> LoadedModel:
+def _load(wish: Wish, recording: Recording | None, given: Still | None, load: Load) -> LoadedModel:
     """The model that the user named, else the one in the clip's record, else in the still's."""
     recorded = given.model.get("name") if given is not None else None
     if recording is not None:
@@ -190,7 +195,7 @@ def _load(wish: Wish, recording: Recording | None, given: Still | None) -> Loade
         same = Path(wish.model).name == Path(name).name
         look = None if own_look is not None or not same else look
     try:
-        return load_model(
+        return load(
             wish.model if wish.model is not None else name,
             look=wish.look if wish.look is not None else look,
             ingredients=_ingredients(wish, recording),

@@ -29,6 +29,8 @@ from stillmotion.models.fingerprint import fingerprint
 End = Literal["open", "still", "loop"]
 LAST_FRAME = "last_frame"
 """Role of the last frame among the inputs of a record."""
+STORY = "story"
+"""Method of a film of several shots."""
 
 
 class GuideRecord(BaseModel):
@@ -121,6 +123,15 @@ def clip_provenance(
 
 def _identity(role: str, picture: Picture) -> InputIdentity:
     return InputIdentity(role=role, sha256=fingerprint_pixels(picture.given), name=picture.name)
+
+
+def refuse_film(record: Provenance, source: Path) -> None:
+    """Raises InputError for the record of a film: no single still was animated for it."""
+    if record.method == STORY:
+        raise InputError(
+            f"'{source}' was made by `stillmotion story` from several shots; run that command "
+            "again with its script, or give one of the shots, which it keeps beside the film."
+        )
 
 
 def motion_fingerprint(model: LoadedModel) -> str:

@@ -12,6 +12,8 @@ animation.py       gif and webp
 picture_folder.py  a folder of PNG frames
 tensors.py         safetensors
 reading.py         frames of any clip that a user may bring
+transitions.py     shots joined to a film: cuts, crossfades, fades through black
+chapters.py        chapters of a film as WebVTT
 cut_short.py       videos that were cut short
 control_maps.py    what a ControlNet is shown of each frame
 provenance.py      the record that every output carries
