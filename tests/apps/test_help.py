@@ -18,6 +18,7 @@ COMMANDS = [
     ("draw",),
     ("animate",),
     ("edit",),
+    ("story",),
     ("convert",),
     ("models",),
     ("models", "show"),
@@ -27,10 +28,13 @@ COMMANDS = [
     ("train",),
     ("train", "miniature"),
     ("train", "check"),
+    ("train", "dynamicrafter"),
     ("inspect", "gates"),
     ("evaluate",),
     ("evaluate", "miniature"),
     ("evaluate", "ablation"),
+    ("evaluate", "dynamicrafter-ablation"),
+    ("evaluate", "dynamicrafter-settings"),
 ]
 # Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
 # major version and a changelog line.
@@ -41,8 +45,8 @@ OPTIONS = {
     "draw": "output count seed look steps guidance negative height width model device download "
     "force json quiet " + INGREDIENTS,
     "animate": "method frame-stride conditioning-fps image-guidance guidance-rescale eta "
-    "start-timestep exact-first-frame output from count frames fps scale seed look preview "
-    "last-frame loop seamless "
+    "start-timestep exact-first-frame gate-scale output from count frames fps scale seed look "
+    "preview last-frame loop seamless "
     "even-pace towards prompt-at motion-strength drift-correction time-travel time-travel-window "
     "photograph trajectory first-frame fit steps guidance negative ablation insert-latents "
     "share-kv kv-source window window-blocks query-position frame-norm window-length model device "
@@ -50,6 +54,7 @@ OPTIONS = {
     "edit": "output count still control controlnet depth-model control-scale frames start stride "
     "fps scale seed look steps guidance negative animatediff model device memory download force "
     "json quiet",
+    "story": "output folder dry-run device memory download force json quiet",
     "convert": "to base tokenizer variant allow-pickle force json",
     "models": "download json",
     "models show": "download json",
@@ -57,12 +62,20 @@ OPTIONS = {
     "steps guidance height width frames clip-skip json",
     "models remove": "json",
     "doctor": "device json",
-    "train miniature": "stage recipe folder budget package device json quiet",
+    "train miniature": "stage recipe folder budget begin-with package device json quiet",
+    "train dynamicrafter": "stage start clips output context image-encoder ablation height width "
+    "frames min-stride max-stride skip-damaged batch accumulate steps seconds learning-rate ema "
+    "seed precision gradient-checkpointing sharded workers device folder checkpoint-every json "
+    "quiet",
     "inspect gates": "output download force json",
     "train check": "frames every-frame json quiet",
     "evaluate miniature": "samples model write-card folder processes device json quiet",
     "evaluate ablation": "prompts model output folder processes device force json quiet",
     "evaluate features": "prompts features model output folder processes device force json quiet",
+    "evaluate dynamicrafter-ablation": "ablations samples training context-steps adapt-steps "
+    "joint-steps output folder processes device force json quiet",
+    "evaluate dynamicrafter-settings": "settings samples model output folder processes device "
+    "force json quiet",
     "evaluate memory": "json",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}

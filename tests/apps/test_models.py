@@ -13,7 +13,7 @@ from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.apps import ingredient_options as options
 from stillmotion.apps.ingredient_options import ingredients_from_options
 from stillmotion.errors import InputError
-from stillmotion.models.registry import catalogue
+from stillmotion.models.registry import PACKAGED, catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_all_models_are_listed(run: Run, folder: Path) -> None:
         [line] = [line for line in lines if line.startswith(f"  {name} ")]
         assert line.endswith("(not here)")
     facts = {row["name"]: row for row in run("models", "--json").facts["models"]}
-    assert set(facts) == {"miniature", "mine", *catalogue()}
+    assert set(facts) == {*PACKAGED, "mine", *catalogue()}
     assert facts["miniature"]["here"]
     assert facts["mine"]["origin"] == "user"
     assert facts["mine"]["path"] == str(folder)

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"adapters", "media", "models", "runtime"}),
     frozenset({"animatezero", "dynamicrafter"}),
     frozenset({"training"}),
-    frozenset({"miniature"}),
+    frozenset({"finetuning", "miniature"}),
     frozenset({"evaluation"}),
     frozenset({"apps", "__main__"}),
 )

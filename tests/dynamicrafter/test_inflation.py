@@ -15,7 +15,11 @@ from torch import Tensor
 import stillmotion
 from stillmotion.adapters.diffusers_unet3d import is_temporal_parameter
 from stillmotion.dynamicrafter.dual_stream import gates
-from stillmotion.dynamicrafter.image_model import ContextImageUNet, transfer_image_attention
+from stillmotion.dynamicrafter.image_model import (
+    ContextImageUNet,
+    image_attention_state,
+    receive_image_attention,
+)
 from stillmotion.dynamicrafter.inflation import (
     has_detail_guidance,
     network_for,
@@ -245,7 +249,7 @@ def test_without_image_it_is_the_image_model(gate: bool) -> None:
 def test_after_the_transfer_the_video_network_sees_images_alike(gate: bool, own: bool) -> None:
     trained = context_image_unet(gate)
     video = with_image_context(text_to_video_from_image(image_unet()), gate=gate)
-    transfer_image_attention(trained, video)
+    receive_image_attention(video, image_attention_state(trained))
     tokens = noise(2, 3, 2, 6, seed=4) if own else noise(2, 2, 6, seed=4)
     sample, text = noise(2, 3, 3, 4, 4), noise(2, 5, 6, seed=1)
     expected = trained(sample, torch.tensor([481, 20]), text, tokens).sample
@@ -260,4 +264,4 @@ def test_a_transfer_between_different_networks_is_refused() -> None:
     trained = context_image_unet()
     for other in (video, with_image_context(video, gate=False)):
         with pytest.raises(ModelError, match="4 layers"):
-            transfer_image_attention(trained, other)
+            receive_image_attention(other, image_attention_state(trained))

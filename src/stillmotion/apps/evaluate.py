@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stillmotion.apps import evaluate_dynamicrafter
 from stillmotion.apps.evaluate_common import (
     Folder,
     Model,
@@ -15,15 +16,10 @@ from stillmotion.apps.evaluate_common import (
     plan_for,
     write_table,
 )
-from stillmotion.apps.evaluate_dynamicrafter import (
-    dynamicrafter_ablation,
-    dynamicrafter_settings,
-)
 from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
-app.command()(dynamicrafter_ablation)
-app.command()(dynamicrafter_settings)
+app.add_typer(evaluate_dynamicrafter.app)
 
 
 @app.command()

@@ -14,7 +14,10 @@ from stillmotion.apps.options import Device, Force, Json, Quiet
 if TYPE_CHECKING:
     from stillmotion.miniature.video_ablations import AblationSteps
 
+app = typer.Typer()
 
+
+@app.command()
 def dynamicrafter_ablation(
     names: Annotated[
         list[str] | None,
@@ -103,6 +106,7 @@ def _trained_ablation(
         return train_ablation(VideoWorkshop(shop), name, steps)
 
 
+@app.command()
 def dynamicrafter_settings(
     names: Annotated[
         list[str] | None,

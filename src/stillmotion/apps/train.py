@@ -9,9 +9,11 @@ import typer
 
 from stillmotion.apps.options import Device, Json, Quiet
 from stillmotion.apps.train_check import check
+from stillmotion.apps.train_dynamicrafter import commands
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
 app.command()(check)
+app.add_typer(commands)
 
 
 @app.command()
@@ -28,7 +30,7 @@ def miniature(
         str,
         typer.Option(
             metavar="NAME",
-            help="cpu (64 x 64 pixels, about nine hours on 2 cores) or gpu (128 x 128, about one "
+            help="cpu (64 x 64 pixels, about six hours on 2 cores) or gpu (128 x 128, about one "
             "hour on a large GPU).",
         ),
     ] = "cpu",
@@ -40,6 +42,16 @@ def miniature(
         float | None,
         typer.Option(
             metavar="SECONDS", help="Time for each of the stages.", show_default="the recipe's"
+        ),
+    ] = None,
+    begin_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take the parts that the run folder lacks from a finished model, so that later "
+            "stages can be trained without the earlier ones: miniature, or a folder written by "
+            "--package.",
+            show_default=False,
         ),
     ] = None,
     package: Annotated[
@@ -61,9 +73,13 @@ def miniature(
     from stillmotion.apps.console import resumable, show
     from stillmotion.miniature.package import package as write_package
     from stillmotion.miniature.train import configured, selected_stages, train_stages
+    from stillmotion.miniature.unpack import unpack
+    from stillmotion.models.registry import resolve_model
 
     stages = selected_stages(stage)
     chosen = configured(recipe, stages, budget)
+    if begin_with is not None:
+        unpack(resolve_model(begin_with).path, folder)
     with resumable():
         train_stages(stages, recipe=chosen, folder=folder, device=device, quiet=quiet)
     if package is not None:

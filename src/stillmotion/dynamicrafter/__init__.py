@@ -18,6 +18,6 @@ paper                  what                                    file
 =====================  ======================================  ================================
 
 `pipeline.py` puts them together; `clip_job.py` makes one clip, `conditioning.py` what it is made
-under, `clip_image.py` what CLIP is shown; `loading.py` finds models by name, `borrowed.py` what a
-checkpoint lacks.
+under, `encoders.py` what the other networks make of words and pictures, `clip_image.py` what CLIP
+is shown; `loading.py` finds models by name, `borrowed.py` what a checkpoint lacks.
 """

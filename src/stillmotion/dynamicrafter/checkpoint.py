@@ -49,7 +49,7 @@ from stillmotion.runtime.files import atomic_folder
 REST_FILE = "official_rest.safetensors"
 VARIANT_KEY = "_variant"
 """In model_index.json; diffusers passes over names that begin with a dash below."""
-_CLASSES = {
+PART_CLASSES = {
     "unet": ["stillmotion", DynamiCrafterUNet.__name__],
     "image_context": ["stillmotion", ImageContext.__name__],
     "vae": ["diffusers", AutoencoderKL.__name__],
@@ -58,6 +58,7 @@ _CLASSES = {
     "image_encoder": ["transformers", CLIPVisionModel.__name__],
     "scheduler": ["stillmotion", DynamiCrafterScheduler.__name__],
 }
+"""Library and class of each part, in model_index.json."""
 _SETTINGS = (
     "pace_kind", "default_pace", "interpolates", "trained_frames", "latent_mean",
     "latent_variance",
@@ -256,7 +257,7 @@ def _write_description(checkpoint: OpenCheckpoint, variant: Variant, folder: Pat
         raise ModelError(f"the schedule told in '{checkpoint.path.name}': {error}") from error
     scheduler.save_pretrained(folder / "scheduler")
     index: dict[str, Any] = {"_class_name": "DynamiCrafterPipeline", VARIANT_KEY: variant}
-    for name, entry in _CLASSES.items():
+    for name, entry in PART_CLASSES.items():
         index[name] = entry if (folder / name).is_dir() else [None, None]
     index |= {
         "pace_kind": facts.pace_kind,

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stillmotion.dynamicrafter.clip_image import clip_input
 from stillmotion.dynamicrafter.detail_guidance import repeated, two_ends
+from stillmotion.dynamicrafter.encoders import clip_tokens, scaled_latents, text_embeddings
+from stillmotion.dynamicrafter.inflation import has_detail_guidance
 from stillmotion.dynamicrafter.sampling import Branch, Conditions
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings, PaceKind
 from stillmotion.errors import InputError
@@ -57,48 +58,56 @@ class Conditioner:
 
         CLIP is shown the first; the VAE sees both.
         """
-        detail = None
-        if ends:
-            first, last = self.latent(ends[0]), self.latent(ends[-1])
-            is_open = len(ends) == 1
-            detail = repeated(first, num_frames) if is_open else two_ends(first, last, num_frames)
+        detail = self._detail(ends, num_frames, settings)
         told = None if pace is None else torch.tensor([pace], device=self.device)
         return Conditions(branches=self._branches(prompt, ends, settings), detail=detail, pace=told)
+
+    def _detail(
+        self,
+        ends: tuple[NDArray[np.uint8], ...],
+        num_frames: int,
+        settings: DynamiCrafterSettings,
+    ) -> Tensor | None:
+        if not ends or not has_detail_guidance(self.pipe.unet):
+            return None
+        first, last = self.latent(ends[0]), self.latent(ends[-1])
+        is_open = len(ends) == 1
+        detail = repeated(first, num_frames) if is_open else two_ends(first, last, num_frames)
+        return detail if settings.detail_guidance else torch.zeros_like(detail)
 
     def _branches(
         self, prompt: str, ends: tuple[NDArray[np.uint8], ...], settings: DynamiCrafterSettings
     ) -> tuple[Branch, ...]:
-        image = self.image_tokens(from_pixels(ends[0])) if ends else None
+        image = blank = None
+        if ends and self.pipe.image_context is not None:
+            picture = from_pixels(ends[0])
+            if settings.uses_guidance or not settings.image_context:
+                blank = self.image_tokens(torch.zeros_like(picture))
+            image = self.image_tokens(picture) if settings.image_context else blank
         full = Branch(text=self.text(prompt), image=image)
         if not settings.uses_guidance:
             return (full,)
         negative = self.text(settings.negative_prompt)
-        blank = self.image_tokens(torch.zeros_like(from_pixels(ends[0]))) if ends else None
         nothing = Branch(text=negative, image=blank)
         if ends and settings.guides_by_image:
             return (nothing, Branch(text=negative, image=image), full)
         return (nothing, full)
 
     def text(self, words: str) -> Tensor:
-        """(1 n d), padded as the text encoder was trained: its configuration says with what."""
-        encoder, tokenizer = self.pipe.text_encoder, self.pipe.tokenizer
-        length = encoder.config.max_position_embeddings
-        ids = tokenizer(words, truncation=True, max_length=length).input_ids
-        padded = ids + [encoder.config.pad_token_id] * (length - len(ids))
-        embeddings: Tensor = encoder(torch.tensor([padded], device=self.device))[0]
-        return embeddings.to(self.pipe.unet.dtype)
+        """(1 n d)."""
+        pipe = self.pipe
+        embeddings = text_embeddings([words], pipe.tokenizer, pipe.text_encoder, self.device)
+        return embeddings.to(pipe.unet.dtype)
 
     def image_tokens(self, image: Tensor) -> Tensor:
         """A picture (1 3 h w) in -1..1 -> its tokens for each frame (1 t m d)."""
-        encoder = self.pipe.image_encoder
-        shown = clip_input(image.to(self.device), encoder.config.image_size)
-        seen = encoder(shown.to(encoder.dtype)).last_hidden_state
+        seen = clip_tokens(image, self.pipe.image_encoder, self.device)
+        if self.pipe.config.global_token_only:
+            seen = seen[:, :1]
         tokens: Tensor = self.pipe.image_context(seen.to(self.pipe.image_context.dtype))
         return tokens.to(self.pipe.unet.dtype)
 
     def latent(self, picture: NDArray[np.uint8]) -> Tensor:
         """A picture (h w 3) -> its latent (1 c h w), the mode of the VAE's posterior, scaled."""
-        vae = self.pipe.vae
-        pixels = from_pixels(picture).to(self.device, vae.dtype)
-        z: Tensor = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
-        return z.to(self.pipe.unet.dtype)
+        latent = scaled_latents(from_pixels(picture), self.pipe.vae, self.device)
+        return latent.to(self.pipe.unet.dtype)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Collection, Mapping
+
 from diffusers import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionOutput
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from stillmotion.dynamicrafter.dual_stream import (
 )
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import ModelError
+
+_PROCESSOR = "processor"
+"""Of an attention layer, in the names of its weights."""
 
 
 class ContextImageUNet(nn.Module):
@@ -56,28 +60,37 @@ class ContextImageUNet(nn.Module):
         return UNet3DConditionOutput(sample=predicted.unflatten(0, (batch, frames)).transpose(1, 2))
 
 
-def transfer_image_attention(image_unet: ContextImageUNet, unet: DynamiCrafterUNet) -> None:
-    """Copy the image cross-attention that stage (i) trained, layer by layer, into `unet`.
+def image_attention_state(unet: ContextImageUNet | DynamiCrafterUNet) -> dict[str, Tensor]:
+    """The weights of the image cross-attention, by their names in the U-Net."""
+    network = unet.unet if isinstance(unet, ContextImageUNet) else unet
+    return {
+        f"{layer}.{_PROCESSOR}.{name}": weight
+        for layer, processor in image_attentions(network).items()
+        for name, weight in processor.state_dict().items()
+    }
 
-    Raises ModelError if the networks do not have the same layers, with or without gate.
+
+def receive_image_attention(unet: DynamiCrafterUNet, state: Mapping[str, Tensor]) -> None:
+    """Copy image cross-attention that stage (i) has trained, all of it, into `unet`.
+
+    `state` is that of `image_attention_state`.  Raises ModelError if it is that of other layers,
+    with a gate or without.
     """
-    theirs, ours = image_attentions(image_unet.unet), image_attentions(unet)
+    ours = image_attention_state(unet)
     differing = {
         name
-        for name in theirs.keys() | ours.keys()
-        if _shapes(theirs.get(name)) != _shapes(ours.get(name))
+        for name in state.keys() | ours.keys()
+        if name not in state or name not in ours or state[name].shape != ours[name].shape
     }
     if differing or not ours:
         raise ModelError(
             "The image cross-attention of the image model does not fit the video network "
-            f"({len(theirs)} layers and {len(ours)}, {len(differing)} of them different); make "
-            "the video network from that image model, with image context and the same gate."
+            f"({len(_layers(state))} layers and {len(_layers(ours))}, {len(_layers(differing))} of "
+            "them different); make the video network from that image model, with image context and "
+            "the same gate."
         )
-    for name, processor in ours.items():
-        processor.load_state_dict(theirs[name].state_dict())
+    unet.load_state_dict(state, strict=False)
 
 
-def _shapes(module: nn.Module | None) -> dict[str, torch.Size] | None:
-    if module is None:
-        return None
-    return {name: weight.shape for name, weight in module.state_dict().items()}
+def _layers(names: Collection[str]) -> set[str]:
+    return {name.partition(f".{_PROCESSOR}.")[0] for name in names}

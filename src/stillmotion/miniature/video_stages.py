@@ -13,7 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPVisionModel
 
 from stillmotion.dynamicrafter.image_context import ImageContext
-from stillmotion.dynamicrafter.image_model import ContextImageUNet, transfer_image_attention
+from stillmotion.dynamicrafter.image_model import (
+    ContextImageUNet,
+    image_attention_state,
+    receive_image_attention,
+)
 from stillmotion.dynamicrafter.inflation import network_for, text_to_video_from_image
 from stillmotion.dynamicrafter.stages import STAGES, TrainingStage, training_everything
 from stillmotion.dynamicrafter.training import StageTraining
@@ -132,8 +136,7 @@ class VideoWorkshop:
         if context is not None:
             context.save_pretrained(run.out / _CONTEXT)
         if on_frames:
-            learned = {n: w.contiguous() for n, w in unet.state_dict().items() if _is_attention(n)}
-            save_file(learned, run.out / _ATTENTION_FILE)
+            save_file(image_attention_state(unet), run.out / _ATTENTION_FILE)
         elif isinstance(unet, DynamiCrafterUNet):
             unet.save_pretrained(run.out / _UNET)
 
@@ -146,9 +149,7 @@ class VideoWorkshop:
         unet = DynamiCrafterUNet.from_pretrained(path)
         unet = self.shop.built(lambda: network_for(run.stage, unet))
         if run.context is not None and (run.context / _ATTENTION_FILE).exists():
-            holder = self._image_network(run)
-            holder.load_state_dict(load_file(run.context / _ATTENTION_FILE), strict=False)
-            transfer_image_attention(holder, unet)
+            receive_image_attention(unet, load_file(run.context / _ATTENTION_FILE))
         return unet
 
     def _image_context(self, run: StageRun, encoder: CLIPVisionModel) -> ImageContext:
@@ -186,7 +187,3 @@ class VideoWorkshop:
 
     def _finished(self, path: Path, stage: str) -> Path:
         return self.shop.part(str(path.relative_to(self.shop.folder)), stage)
-
-
-def _is_attention(name: str) -> bool:
-    return ".processor." in name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,6 +32,17 @@ def derive_seed(seed: int, *path: int | str) -> int:
     _check(seed)
     digest = hashlib.sha256(json.dumps([seed, *path]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def new_weights(seed: int) -> Iterator[None]:
+    """Let networks that are made in the block have weights that follow from `seed` alone.
+
+    Libraries draw them from the global generator; it is seeded for that and put back.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "weights"))
+        yield
 
 
 def _check(seed: int) -> None:

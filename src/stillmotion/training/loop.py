@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from stillmotion.training.interrupts import Interruption, interrupts_held
 from stillmotion.training.processes import Processes
 from stillmotion.training.settings import LoopSettings
 from stillmotion.training.sharding import made_whole, shard, share_of
-from stillmotion.training.stage import Recomputing, Stage
+from stillmotion.training.stage import Foreseeing, Recomputing, Stage
 
 __all__ = ["LoopSettings", "Report", "Stage", "train"]
 
@@ -68,6 +69,8 @@ def train(stage: Stage, settings: LoopSettings, folder: Path, report: Report | N
     run = _Run(stage, settings, folder)
     run.resume()
     if run.progress < 1:
+        if isinstance(stage, Foreseeing):
+            stage.foresee(run.coming_seeds())
         # Saved only where a step has ended, and after an error not at all: what broke the loss
         # may have broken the weights, and the last checkpoint is whole.
         with interrupts_held() as interruption:
@@ -160,7 +163,7 @@ class _Run:
 
     def _gradients(self) -> dict[str, float]:
         """Compute the gradients of this process's batches; the values to log, averaged."""
-        seeds = self._seeds()
+        seeds = self._seeds(self.at.step)
         means: dict[str, float] = {}
         for number, seed in enumerate(seeds, start=1):
             generator = torch.Generator().manual_seed(seed)
@@ -171,9 +174,13 @@ class _Run:
                 means[name] = means.get(name, 0.0) + value.item() / len(seeds)
         return means
 
-    def _seeds(self) -> list[int]:
-        """The seeds of this process's batches: every `count`-th of the step's."""
-        path = (self.settings.seed, self.stage.name, self.at.step)
+    def coming_seeds(self) -> Iterator[int]:
+        """The seeds of this process's batches from the next step on, without end."""
+        return (seed for step in count(self.at.step) for seed in self._seeds(step))
+
+    def _seeds(self, step: int) -> list[int]:
+        """The seeds of this process's batches of a step: every `count`-th of its batches."""
+        path = (self.settings.seed, self.stage.name, step)
         batches = self.settings.gradient_accumulation_steps * self.processes.count
         if batches == 1:
             return [derive_seed(*path)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -49,4 +49,14 @@ class Shardable(Protocol):
         Typically the blocks of a network, then the network.  Together they hold every trained
         parameter; the stage calls them, not only methods of theirs; weights are contiguous.
         """
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A stage that reads its data ahead, for which it must know the generators that will come."""
+
+    def foresee(self, seeds: Iterator[int]) -> None:
+        """Told once, before the first batch: the seeds of this process's generators, in the order
+        in which `loss` is called with them, without end."""
         ...

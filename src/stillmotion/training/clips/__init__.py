@@ -14,7 +14,9 @@ decode.py           frames of one clip by number, with their times
 files.py            listed clips as a source
 world.py            the procedural world as a source
 skipping.py         unusable clips replaced by others, and named
-loading.py          batches by worker processes
+reading.py          samples read by worker processes
+loading.py          batches by step and rank, each clip once in an epoch
+drawing.py          batches by the training loop's generators
 checking.py         a whole list read, and all that is wrong with it
 ==================  ============================================================
 """

@@ -1,4 +1,4 @@
-"""Batches of clips by worker processes.
+"""Batches of clips by step and rank.
 
 The samples of a run are numbered: sample p belongs to epoch p // n of n clips.  In each epoch every
 clip comes once, in an order that follows from (seed, epoch).  Step and rank say which samples a
@@ -11,17 +11,17 @@ optimiser's step takes as many steps of the data.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from stillmotion.errors import InputError
 from stillmotion.runtime.seeds import derive_seed
-from stillmotion.training.clips.samples import ClipBatch, ClipSample, ClipSource, collated
+from stillmotion.training.clips.reading import read_batches
+from stillmotion.training.clips.samples import ClipBatch, ClipSample, ClipSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +44,6 @@ class LoaderSettings:
             )
         if not 0 <= self.rank < self.num_ranks:
             raise InputError(f"The rank must be 0 to {self.num_ranks - 1}, not {self.rank}.")
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An error that a worker hands over as a value, so that its sentence arrives as it is."""
-
-    sentence: str
-
-
-@dataclass(frozen=True)
-class _Success:
-    """A batch, and a sentence for each clip that was passed over."""
-
-    batch: ClipBatch
-    skipped: tuple[str, ...]
 
 
 class NumberedSamples(Dataset[ClipSample]):
@@ -85,17 +70,6 @@ class NumberedSamples(Dataset[ClipSample]):
         return self._order[1]
 
 
-class _Attempts(Dataset[ClipSample | _Failure]):
-    def __init__(self, samples: NumberedSamples) -> None:
-        self._samples = samples
-
-    def __getitem__(self, number: int) -> ClipSample | _Failure:
-        try:
-            return self._samples[number]
-        except InputError as error:
-            return _Failure(str(error))
-
-
 class ClipLoader:
     """Batches of a source, step by step.
 
@@ -115,20 +89,12 @@ class ClipLoader:
         that cannot be used.
         """
         settings = self.settings
-        loader: DataLoader[ClipSample | _Failure] = DataLoader(
-            _Attempts(NumberedSamples(self.source, settings.seed)),
-            batch_sampler=_Numbers(settings, first_step),
-            num_workers=settings.workers,
-            collate_fn=_joined,
-            worker_init_fn=_leave_interrupts,
-            generator=torch.Generator(),  # else it would draw from the global one
-        )
-        for outcome in loader:
-            if isinstance(outcome, _Failure):
-                raise InputError(outcome.sentence)
-            for sentence in outcome.skipped:
+        samples = NumberedSamples(self.source, settings.seed)
+        numbers = _Numbers(settings, first_step)
+        for batch, skipped in read_batches(samples, numbers, settings.workers):
+            for sentence in skipped:
                 self.skipped[sentence] = self.skipped.get(sentence, 0) + 1
-            yield outcome.batch
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -143,19 +109,3 @@ class _Numbers:
         for step in count(self.first_step):
             first = (step * settings.num_ranks + settings.rank) * settings.batch
             yield list(range(first, first + settings.batch))
-
-
-def _joined(samples: Sequence[ClipSample | _Failure]) -> _Success | _Failure:
-    """What a worker sends of a batch: whole, as each tensor would hold a file open on the way."""
-    kept = []
-    for sample in samples:
-        if isinstance(sample, _Failure):
-            return sample
-        kept.append(sample)
-    skipped = tuple(sentence for sample in kept for sentence in sample.skipped)
-    return _Success(collated(kept), skipped)
-
-
-def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the loop ends its step, then stops these."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
