@@ -110,6 +110,7 @@ def convert(
 def _dynamicrafter(tokenizer: Path | None, variant: str | None) -> Family:
     """How DynamiCrafter's and VideoCrafter's checkpoints are converted; heavy parts come late."""
     from stillmotion.models.conversions import Family, Job
+    from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
     from stillmotion.models.dynamicrafter_variants import Variant
     from stillmotion.models.layouts import VIDEO_CHECKPOINTS
     from stillmotion.models.registry import pipeline_class, resolve_model
@@ -144,6 +145,6 @@ def _dynamicrafter(tokenizer: Path | None, variant: str | None) -> Family:
         return describe(job.output).words
 
     def owns(folder: Path) -> bool:
-        return pipeline_class(folder) == "DynamiCrafterPipeline"
+        return pipeline_class(folder) == DYNAMICRAFTER_PIPELINE
 
     return Family(VIDEO_CHECKPOINTS, owns, to_folder, to_file)

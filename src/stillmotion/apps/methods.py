@@ -52,11 +52,8 @@ def refuse_options(method: str, others: Mapping[str, object]) -> None:
 
 
 def _is_dynamicrafter(model: str) -> bool:
-    from stillmotion.models.registry import (
-        DYNAMICRAFTER_PIPELINE,
-        pipeline_class,
-        resolve_model,
-    )
+    from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
+    from stillmotion.models.registry import pipeline_class, resolve_model
 
     try:
         return pipeline_class(resolve_model(model).path) == DYNAMICRAFTER_PIPELINE

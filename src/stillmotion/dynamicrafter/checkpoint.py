@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+from transformers import CLIPTextModel, CLIPVisionModel
 
 from stillmotion.dynamicrafter.borrowed import find_folders, load_tokenizer, load_tower
-from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.networks import load_part, load_weights, save_part
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
-from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import ModelError
 from stillmotion.models.description import FILE_NAME, ModelDescription
 from stillmotion.models.dynamicrafter_files import (
@@ -34,6 +31,7 @@ from stillmotion.models.dynamicrafter_files import (
     opened,
     write_checkpoint,
 )
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE, PART_CLASSES
 from stillmotion.models.dynamicrafter_variants import (
     VARIANTS,
     Variant,
@@ -49,16 +47,6 @@ from stillmotion.runtime.files import atomic_folder
 REST_FILE = "official_rest.safetensors"
 VARIANT_KEY = "_variant"
 """In model_index.json; diffusers passes over names that begin with a dash below."""
-PART_CLASSES = {
-    "unet": ["stillmotion", DynamiCrafterUNet.__name__],
-    "image_context": ["stillmotion", ImageContext.__name__],
-    "vae": ["diffusers", AutoencoderKL.__name__],
-    "text_encoder": ["transformers", CLIPTextModel.__name__],
-    "tokenizer": ["transformers", CLIPTokenizer.__name__],
-    "image_encoder": ["transformers", CLIPVisionModel.__name__],
-    "scheduler": ["stillmotion", DynamiCrafterScheduler.__name__],
-}
-"""Library and class of each part, in model_index.json."""
 _SETTINGS = (
     "pace_kind", "default_pace", "interpolates", "trained_frames", "latent_mean",
     "latent_variance",
@@ -256,7 +244,7 @@ def _write_description(checkpoint: OpenCheckpoint, variant: Variant, folder: Pat
     except (TypeError, ValueError) as error:
         raise ModelError(f"the schedule told in '{checkpoint.path.name}': {error}") from error
     scheduler.save_pretrained(folder / "scheduler")
-    index: dict[str, Any] = {"_class_name": "DynamiCrafterPipeline", VARIANT_KEY: variant}
+    index: dict[str, Any] = {"_class_name": DYNAMICRAFTER_PIPELINE, VARIANT_KEY: variant}
     for name, entry in PART_CLASSES.items():
         index[name] = entry if (folder / name).is_dir() else [None, None]
     index |= {

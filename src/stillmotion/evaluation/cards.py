@@ -10,7 +10,8 @@ from functools import partial
 from stillmotion.evaluation import card, video_card
 from stillmotion.evaluation.card import Line, Tick
 from stillmotion.evaluation.run import Plan
-from stillmotion.models.registry import DYNAMICRAFTER_PIPELINE, pipeline_class
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
+from stillmotion.models.registry import pipeline_class
 
 
 @dataclass(frozen=True, kw_only=True)

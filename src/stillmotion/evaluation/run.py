@@ -20,7 +20,8 @@ from stillmotion.evaluation.feature_clips import FeatureMeasurer
 from stillmotion.evaluation.measure import Row
 from stillmotion.evaluation.video_measure import VideoMeasurer
 from stillmotion.models.description import read_description
-from stillmotion.models.registry import DYNAMICRAFTER_PIPELINE, pipeline_class
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
+from stillmotion.models.registry import pipeline_class
 
 TASKS = ("still", "animatediff", "animatezero", "ablation", "feature", "picture", "ends")
 Tick = Callable[[], None]

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from stillmotion.dynamicrafter.borrowed import load_tokenizer
-from stillmotion.dynamicrafter.checkpoint import PART_CLASSES
 from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.image_model import ContextImageUNet, receive_image_attention
 from stillmotion.dynamicrafter.inflation import network_for, text_to_video_from_image
@@ -22,6 +21,7 @@ from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import InputError, ModelError
 from stillmotion.finetuning.request import StageRequest
 from stillmotion.finetuning.starts import ATTENTION_FILE, CONTEXT, RECORD_FILE, Start, read_json
+from stillmotion.models.dynamicrafter_index import PART_CLASSES
 from stillmotion.models.loading import explained, silent_libraries
 from stillmotion.runtime.seeds import new_weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stillmotion.dynamicrafter.checkpoint import PART_CLASSES
 from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.stages import TrainingStage
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
@@ -21,8 +19,9 @@ from stillmotion.errors import OutputError
 from stillmotion.finetuning.beginnings import Beginning, load_image_encoder, load_text_encoder
 from stillmotion.finetuning.starts import ATTENTION_FILE, CONTEXT, RECORD_FILE, read_json
 from stillmotion.models.description import FILE_NAME, ModelDescription
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE, PART_CLASSES
 from stillmotion.models.loading import silent_libraries
-from stillmotion.runtime.files import atomic_folder
+from stillmotion.runtime.files import atomic_folder, write_json
 
 #: Steps and guidance of the released models, for those that begin without a description.
 _DESCRIPTION = ModelDescription(num_inference_steps=50, guidance_scale=7.5, negative_prompt="")
@@ -69,8 +68,8 @@ def write_result(trained: Trained, output: Path) -> None:
         for path in folder.glob("*/config.json"):
             # Where a part was loaded from tells of this machine.
             kept = {k: v for k, v in read_json(path).items() if k != "_name_or_path"}
-            _write_json(path, kept)
-        _write_json(folder / RECORD_FILE, trained.record)
+            write_json(path, kept)
+        write_json(folder / RECORD_FILE, trained.record)
 
 
 def check_output(output: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -117,7 +116,7 @@ def _write_pipeline(trained: Trained, folder: Path) -> None:
     beginning.frozen.tokenizer.save_pretrained(folder / "tokenizer")
     beginning.scheduler.save_pretrained(folder / "scheduler")
     index = {
-        "_class_name": "DynamiCrafterPipeline",
+        "_class_name": DYNAMICRAFTER_PIPELINE,
         **{
             name: entry if (folder / name).is_dir() else [None, None]
             for name, entry in PART_CLASSES.items()
@@ -127,7 +126,7 @@ def _write_pipeline(trained: Trained, folder: Path) -> None:
         "trained_frames": trained.frames,
         "global_token_only": trained.stage.global_token_only,
     }
-    _write_json(folder / "model_index.json", index)
+    write_json(folder / "model_index.json", index)
     description = _description(trained).model_dump_json(indent=2, exclude_defaults=True)
     (folder / FILE_NAME).write_text(description + "\n", encoding="utf-8")
 
@@ -162,7 +161,3 @@ def _save(kind: Any, config: dict[str, Any], state: Mapping[str, Tensor], folder
 
 def _said(value: Any) -> str:
     return "open" if value is None else str(value)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

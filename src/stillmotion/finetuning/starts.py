@@ -10,6 +10,7 @@ from typing import Any
 from stillmotion.dynamicrafter.stages import TrainingStage
 from stillmotion.errors import InputError, ModelError
 from stillmotion.models.description import FILE_NAME, ModelDescription
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
 from stillmotion.models.registry import part_path, pipeline_class, resolve_model
 
 ATTENTION_FILE = "image_attention.safetensors"
@@ -17,7 +18,6 @@ ATTENTION_FILE = "image_attention.safetensors"
 CONTEXT = "image_context"
 RECORD_FILE = "training.json"
 """In every output: how it was trained."""
-_VIDEO_PIPELINE = "DynamiCrafterPipeline"
 _EXPECTED = {
     "base": "an image model of Stable Diffusion's structure",
     "context": "an image model of Stable Diffusion's structure",
@@ -50,7 +50,7 @@ class Start:
     @property
     def animates(self) -> bool:
         """Whether it is of DynamiCrafter's structure, of text alone included."""
-        return self.index.get("_class_name") == _VIDEO_PIPELINE
+        return self.index.get("_class_name") == DYNAMICRAFTER_PIPELINE
 
     @property
     def has_context(self) -> bool:

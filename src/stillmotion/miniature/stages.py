@@ -175,9 +175,9 @@ class Workshop:
         save_lora(unet, adapters, path, prefix="unet")
         remove_low_rank(unet, adapters)
 
-    def train(self, stage: Stage, settings: LoopSettings) -> None:
-        """Run the loop on a stage, with its checkpoint in this folder."""
-        train(stage, settings, self.folder / "training", self.report)
+    def train(self, stage: Stage, settings: LoopSettings, logs: Path | None = None) -> None:
+        """Run the loop on a stage; its checkpoint and log lie in `logs`, else in this folder."""
+        train(stage, settings, logs or self.folder / "training", self.report)
 
     def built(self, build: Callable[[], Network]) -> Network:
         """A network with initial weights that follow from the recipe's seed alone."""

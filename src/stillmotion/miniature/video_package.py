@@ -21,7 +21,7 @@ from stillmotion.dynamicrafter.stages import STAGES, TrainingStage
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.video import FULL_STRIDE, LATENTS_FILE, build_video_scheduler
-from stillmotion.models.registry import DYNAMICRAFTER_PIPELINE
+from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE, PART_CLASSES
 from stillmotion.runtime.files import write_json
 
 VIDEO_PACKAGES = {"dynamicrafter": "joint", "dynamicrafter-interp": "interpolation"}
@@ -41,17 +41,7 @@ _TITLES = {
     "dynamicrafter": "The miniature DynamiCrafter: animates pictures of the procedural world",
     "dynamicrafter-interp": "The miniature DynamiCrafter between two pictures",
 }
-_PICTURE_PARTS = {
-    "image_encoder": ["transformers", "CLIPVisionModel"],
-    "image_context": ["stillmotion.dynamicrafter.image_context", "ImageContext"],
-}
-_PARTS = {
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["stillmotion.dynamicrafter.unet", "DynamiCrafterUNet"],
-    "scheduler": ["stillmotion.dynamicrafter.scheduler", "DynamiCrafterScheduler"],
-}
+_PICTURE_PARTS = ("image_encoder", "image_context")
 _UNMEASURED = """# {title}
 
 Not measured yet: `stillmotion evaluate miniature --model FOLDER --write-card` writes the card.
@@ -128,10 +118,9 @@ def _describe(
 
 def _facts(stage: TrainingStage) -> dict[str, Any]:
     """What the index says of a model by the stage that has made it."""
-    absent = {part: [None, None] for part in _PICTURE_PARTS}
-    pictures = _PICTURE_PARTS if stage.context else absent
+    absent = () if stage.context else _PICTURE_PARTS
     return {
-        **pictures,
+        **{part: [None, None] if part in absent else kind for part, kind in PART_CLASSES.items()},
         "interpolates": stage.detail_guidance == "ends",
         "global_token_only": stage.global_token_only,
     }
@@ -147,7 +136,6 @@ def _index(recipe: Recipe, latents: Tensor) -> dict[str, Any]:
     variance = (clips - mean[:, None, None]).square().mean()
     return {
         "_class_name": DYNAMICRAFTER_PIPELINE,
-        **_PARTS,
         "pace_kind": "frame_stride",
         "default_pace": FULL_STRIDE,
         "trained_frames": recipe.num_frames,

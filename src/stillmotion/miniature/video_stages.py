@@ -35,7 +35,6 @@ from stillmotion.miniature.video import (
     video_latents,
 )
 from stillmotion.runtime.seeds import derive_seed
-from stillmotion.training.loop import train
 
 _FOLDER = "dynamicrafter"
 _CONTEXT, _UNET = "image_context", "unet"
@@ -90,8 +89,7 @@ class VideoWorkshop:
             StageRun(
                 stage=STAGES[name], out=self.folder / name, before=before, context=context,
                 budget=self.recipe.budgets[name],
-            ),
-            self.shop.folder / "training",
+            )
         )  # fmt: skip
 
     def image(self) -> None:
@@ -116,8 +114,8 @@ class VideoWorkshop:
         self.shop.train(training, self.recipe.budgets["video"].loop)
         unet.save_pretrained(self.folder / "video" / _UNET)
 
-    def train(self, run: StageRun, logs: Path) -> None:
-        """Train one stage and save its networks; checkpoint and log lie in `logs`.
+    def train(self, run: StageRun, logs: Path | None = None) -> None:
+        """Train one stage and save its networks; `logs` as in `Workshop.train`.
 
         Raises:
             InputError: a stage before it is not finished.
@@ -132,7 +130,7 @@ class VideoWorkshop:
             run.stage, run.budget.batch, self._source(encoder), unet,
             VideoNoising() if on_frames else VideoNoising(NOISY_BIAS), context,
         )  # fmt: skip
-        train(training, run.budget.loop, logs, self.shop.report)
+        self.shop.train(training, run.budget.loop, logs)
         if context is not None:
             context.save_pretrained(run.out / _CONTEXT)
         if on_frames:

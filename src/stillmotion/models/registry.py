@@ -234,10 +234,6 @@ def draws_only(path: Path) -> bool:
     return classes.get("unet") == "UNet2DConditionModel" and not classes.get("motion_adapter")
 
 
-DYNAMICRAFTER_PIPELINE = "DynamiCrafterPipeline"
-"""The class of models that animate by DynamiCrafter's method."""
-
-
 def pipeline_class(path: Path) -> str | None:
     """The class that the index of a model folder names; None without an index, or a name in it."""
     try:
