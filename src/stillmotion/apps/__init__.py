@@ -27,7 +27,8 @@ jobs.py       what `draw` and `animate` do, free of any command line
 rehearsal.py  what the writer of a clip refuses, refused before it is made
 records.py    the provenance of a clip, and back
 methods.py    which method animates, and which options are not its own
-dynamicrafter_jobs.py  what `animate` does with a DynamiCrafter model
+dynamicrafter_jobs.py  what `animate` does with a DynamiCrafter model; dynamicrafter_wishes.py is
+              what it is asked
 advice.py     notes about prompts and pictures
 speed.py      the measurement behind `doctor`
 console.py    printing: results to stdout, all else to stderr

@@ -345,7 +345,7 @@ def wish_of(said: dict[str, Any]) -> Wish:
 
 def _animate_by_dynamicrafter(said: dict[str, Any]) -> None:
     """`said`: the options of `animate` by name."""
-    from stillmotion.apps import dynamicrafter_jobs
+    from stillmotion.apps import dynamicrafter_jobs, dynamicrafter_wishes
     from stillmotion.apps.console import Notes, show
     from stillmotion.apps.methods import DYNAMICRAFTER, DYNAMICRAFTERS_OWN, SHARED, refuse_options
     from stillmotion.runtime.progress import Progress
@@ -353,7 +353,7 @@ def _animate_by_dynamicrafter(said: dict[str, Any]) -> None:
     known = {*SHARED, *DYNAMICRAFTERS_OWN}
     refuse_options(DYNAMICRAFTER, {n: value for n, value in said.items() if n not in known})
     say = Notes()
-    job = dynamicrafter_jobs.prepare(dynamicrafter_jobs.wish_of(said), say)
+    job = dynamicrafter_jobs.prepare(dynamicrafter_wishes.wish_of(said), say)
     with Progress("animate", quiet=said["quiet"]) as progress:
         facts = job.run(lambda done, total: progress.update(completed=done, total=total))
     show(dynamicrafter_jobs.told(facts), facts | {"notes": say.said}, as_json=said["as_json"])

@@ -14,7 +14,7 @@ import torch
 from stillmotion.animatezero.checks import completed, drawing_identity, size_of
 from stillmotion.animatezero.ingredients import NOTHING
 from stillmotion.animatezero.loading import LoadedModel, load_model
-from stillmotion.apps import dynamicrafter_jobs, jobs, recall
+from stillmotion.apps import dynamicrafter_jobs, dynamicrafter_wishes, jobs, recall
 from stillmotion.apps.advice import Say
 from stillmotion.apps.animate import said_nothing, wish_of
 from stillmotion.apps.methods import ANIMATEZERO
@@ -179,7 +179,7 @@ def _by_animatezero(said: dict[str, Any], studio: Studio, say: Say) -> ClipMakin
 
 
 def _by_dynamicrafter(said: dict[str, Any], studio: Studio, say: Say) -> ClipMaking:
-    wish = dynamicrafter_jobs.wish_of(said)
+    wish = dynamicrafter_wishes.wish_of(said)
     # This checks as well.
     job = dynamicrafter_jobs.prepare(wish, say, studio.models.sharing(load_dynamicrafter))
     return ClipMaking(
