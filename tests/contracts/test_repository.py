@@ -7,7 +7,7 @@ import tomllib
 from tools.source import PACKAGE, REPOSITORY
 
 WEIGHTS = PACKAGE / "miniature" / "weights"
-MAX_WEIGHTS_BYTES = 40_000_000
+MAX_WEIGHTS_BYTES = 60_000_000
 # Nothing that runs code when it is read: no pickles, no scripts.
 WEIGHT_FORMATS = {".safetensors", ".json", ".txt", ".md"}
 

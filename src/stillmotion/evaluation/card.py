@@ -118,7 +118,7 @@ def table(lines: list[Line]) -> str:
         value = f"{line.value:.{digits}f} {line.unit}".rstrip()
         rows.append(
             f"| {line.what} | {value} | {span} | {line.total or ''} "
-            f"| {line.bar:g} | {'yes' if line.reached else 'no'} |"
+            f"| {line.bar:.4g} | {'yes' if line.reached else 'no'} |"
         )
     return "\n".join(rows)
 
@@ -165,17 +165,19 @@ stillmotion's own procedural world: an AutoencoderKL, a CLIP with its tokenizer,
 UNet2DConditionModel, one LoRA for each look but the plain one, a MotionAdapter of AnimateDiff v2's
 structure, and a judge that reads subject, colour, background, look and motion.  They know that
 world and nothing else; they exist so that every method runs, and is tested, on any machine.
+
+CLIP retrieval, below, counts captions of equal subject, colour and background as right.
 """
 _CARD = """
 ## Measured
 
-By `{command}`, on scenes and seeds that training never saw.  "Wanted" is the bar that a miniature
-trained on a GPU must reach.
+By `{command}`,
+on scenes and seeds that training never saw.  "Wanted" is the bar that a miniature trained on a GPU
+must reach.
 
 {table}
 
-The judge was trained on rendered pictures only, never on generated ones.  CLIP retrieval counts
-captions of equal subject, colour and background as right.
+The judge was trained on rendered pictures only, never on generated ones.
 
 ## How it was trained
 

@@ -26,7 +26,7 @@ from stillmotion.runtime.files import write_json
 
 VIDEO_PACKAGES = {"dynamicrafter": "joint", "dynamicrafter-interp": "interpolation"}
 """Folders in the package, and the stages of which they hold the networks."""
-NUM_STEPS, GUIDANCE_SCALE, GUIDANCE_RESCALE = 25, 3.0, 0.7
+NUM_STEPS, GUIDANCE_SCALE, GUIDANCE_RESCALE = 25, 1.5, 0.7
 
 _SHARED = {
     "vae": "vae",
