@@ -35,7 +35,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "later-start": {"start_timestep": 940},
     "stride-2": {"frame_stride": 2},
     "stride-1": {"frame_stride": 1},
-    "image-guidance": {"image_guidance_scale": 1.5},
+    "image-guidance": {"image_guidance_scale": 3.0},
     "no-rescaling": {"guidance_rescale": 0.0},
     "no-fresh-noise": {"eta": 0.0},
 }

@@ -24,7 +24,7 @@ TITLES = {
     "later-start": "start at timestep 940",
     "stride-2": "frame stride 2",
     "stride-1": "frame stride 1",
-    "image-guidance": "guidance by the picture of its own, 1.5",
+    "image-guidance": "guidance by the picture of its own, 3",
     "no-rescaling": "guidance not rescaled",
     "no-fresh-noise": "no fresh noise (eta 0)",
 }
