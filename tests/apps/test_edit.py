@@ -15,7 +15,7 @@ from PIL import Image
 from tests.apps.conftest import Run
 
 from stillmotion import load_clip
-from stillmotion.evaluation.edge_agreement import edge_agreement
+from stillmotion.evaluation.metrics.edge_agreement import edge_agreement
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.control_maps import edges
 from stillmotion.models.registry import miniature_folder

@@ -35,6 +35,16 @@ COMMANDS = [
     ("evaluate", "ablation"),
     ("evaluate", "dynamicrafter-ablation"),
     ("evaluate", "dynamicrafter-settings"),
+    ("evaluate", "animatezero"),
+    ("evaluate", "dynamicrafter"),
+    ("evaluate", "clips"),
+    ("evaluate", "methods"),
+    ("evaluate", "export"),
+    ("evaluate", "report"),
+    ("evaluate", "compare"),
+    ("study",),
+    ("study", "build"),
+    ("study", "score"),
 ]
 # Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
 # major version and a changelog line.
@@ -77,6 +87,15 @@ OPTIONS = {
     "evaluate dynamicrafter-settings": "settings samples model output folder processes device "
     "force json quiet",
     "evaluate memory": "json",
+    "evaluate animatezero": "samples prompts model methods weights extractor score-as output "
+    "processes device json quiet",
+    "evaluate dynamicrafter": "samples clips layout prompts size model animatezero-model methods "
+    "weights extractor score-as output processes device json quiet",
+    "evaluate clips": "stills prompts extractor title output processes device json quiet",
+    "evaluate methods": "json",
+    "evaluate export": "output force json quiet",
+    "evaluate report": "reference cases width json",
+    "evaluate compare": "output anyway reference cases width force json",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
 

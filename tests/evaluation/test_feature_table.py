@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from stillmotion.errors import InputError
-from stillmotion.evaluation import feature_table, flow
+from stillmotion.evaluation import feature_table
 from stillmotion.evaluation.ablation import as_facts
+from stillmotion.evaluation.extractors import dis
 from stillmotion.evaluation.feature_table import (
     measure_features,
     num_samples,
@@ -150,7 +151,7 @@ def test_a_model_without_a_controlnet(plan: Plan, asked: list[str]) -> None:
 def test_without_opencv_nothing_is_begun(
     plan: Plan, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "find_spec", lambda name: None)
+    monkeypatch.setattr(dis, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="OpenCV, which is not installed"):
         measure_features(plan, ["loop"], 2, lambda: None)
     assert asked == []

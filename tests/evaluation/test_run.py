@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stillmotion.evaluation import run
+from stillmotion.evaluation import run, workers
 from stillmotion.evaluation.run import Plan, measure, model_identity, read_rows
 
 
@@ -52,7 +52,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench()
-    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(run, "_measurer", bench)
     return bench
 

@@ -18,18 +18,26 @@ from stillmotion.errors import InputError
 from stillmotion.media import container, reading
 from stillmotion.media.clips import save_clip
 from stillmotion.media.images import save_image
-from stillmotion.media.reading import read_frames
+from stillmotion.media.reading import count_frames, read_frames
 
-VIDEOS = ["clip.mp4", "clip.mov", "clip.webm", "clip.mkv"]
+VIDEOS = ["clip.mp4", "clip.mov", "clip.webm", "clip.mkv", "clip.avi"]
+CODECS = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
+OPTIONS = {
+    "libvpx-vp9": {"crf": "10"},
+    "libx264": {"crf": "10"},
+    "mpeg4": {"qmin": "1", "qmax": "1", "bf": "2"},
+}
 
 
 def write_foreign_video(
     path: Path, frames: NDArray[np.uint8], rate: Fraction = Fraction(30000, 1001)
 ) -> None:
     """A video of another program: no record of ours, two frames of reordering allowed."""
-    codec = "libvpx-vp9" if path.suffix == ".webm" else "libx264"
+    codec = CODECS.get(path.suffix, "libx264")
     with av.open(str(path), "w") as output:
-        stream: Any = output.add_stream(codec, rate=rate, options={"crf": "10"})
+        stream: Any = output.add_stream(codec, rate=rate, options=OPTIONS[codec])
+        if codec == "mpeg4":
+            stream.bit_rate = 8_000_000
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv444p" if codec == "libx264" else "yuv420p"
         for frame in frames:
@@ -88,6 +96,27 @@ def test_videos_of_other_programs(name: str, tmp_path: Path) -> None:
     with av.open(str(tmp_path / name)) as source:
         assert source.streams.video[0].codec_context.height == 40
         assert len(list(source.decode(video=0))) == len(read_frames(tmp_path / name).frames)
+
+
+@pytest.mark.parametrize("name", [*VIDEOS, "clip.gif", "frames"])
+def test_frames_are_counted(name: str, tmp_path: Path) -> None:
+    frames = moving_disc(7)
+    if name in VIDEOS:
+        write_foreign_video(tmp_path / name, frames)
+    else:
+        save_clip(frames, tmp_path / name, provenance=provenance())
+    assert count_frames(tmp_path / name) == len(read_frames(tmp_path / name).frames) == 7
+
+
+def test_counting_tells_what_is_no_clip(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no clip"):
+        count_frames(tmp_path / "none.avi")
+    (tmp_path / "lie.avi").write_text("no clip at all, only words that go on for a while")
+    with pytest.raises(InputError, match="damaged or no video"):
+        count_frames(tmp_path / "lie.avi")
+    write_audio(tmp_path / "sound.mp4")
+    with pytest.raises(InputError, match="holds no video"):
+        count_frames(tmp_path / "sound.mp4")
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])

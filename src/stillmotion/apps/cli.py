@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from stillmotion import __version__
-from stillmotion.apps import animate, convert, doctor, draw, edit, evaluate, inspect, story, train
+from stillmotion.apps import (
+    animate,
+    convert,
+    doctor,
+    draw,
+    edit,
+    evaluate,
+    inspect,
+    story,
+    study,
+    train,
+)
 from stillmotion.apps.console import fail, hushed_libraries
 from stillmotion.apps.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR, sentence_for
 from stillmotion.apps.options import FLAG
@@ -59,6 +70,7 @@ app.add_typer(doctor.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(study.app, name="study")
 
 
 def main(arguments: list[str] | None = None) -> None:

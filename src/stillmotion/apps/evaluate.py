@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stillmotion.apps import evaluate_dynamicrafter
+from stillmotion.apps import evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter
 from stillmotion.apps.evaluate_common import (
     Folder,
     Model,
@@ -19,7 +19,8 @@ from stillmotion.apps.evaluate_common import (
 from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
-app.add_typer(evaluate_dynamicrafter.app)
+for part in (evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter):
+    app.add_typer(part.app)
 
 
 @app.command()

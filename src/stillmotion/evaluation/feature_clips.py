@@ -16,7 +16,6 @@ from stillmotion.animatezero.memory import apply_plan, store_float8
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.requests import Prompt
-from stillmotion.evaluation.edge_agreement import edge_agreement
 from stillmotion.evaluation.features import (
     FEATURES,
     REFERENCE,
@@ -28,6 +27,7 @@ from stillmotion.evaluation.features import (
     target_of,
 )
 from stillmotion.evaluation.measure import Measurer, Row
+from stillmotion.evaluation.metrics.edge_agreement import edge_agreement
 from stillmotion.evaluation.samples import Sample, domain_of, make_sample
 from stillmotion.media.control_maps import edges
 from stillmotion.media.still import Still

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stillmotion.evaluation.ablation import cell
+from stillmotion.evaluation.extractors.dis import require_opencv
 from stillmotion.evaluation.features import FEATURES, REFERENCE, reason_to_leave_out
-from stillmotion.evaluation.flow import require_flow
 from stillmotion.evaluation.intervals import bootstrap, wilson
 from stillmotion.evaluation.measure import Row
 from stillmotion.evaluation.run import Plan, Tick, measure
@@ -48,7 +48,7 @@ def measure_features(plan: Plan, names: Sequence[str], prompts: int, tick: Tick)
     Each feature is measured by processes of its own, so that the memory they needed is its own.
     Raises InputError if OpenCV, which estimates the flow, is not installed.
     """
-    require_flow()
+    require_opencv()
     rows = {name: measure(plan, f"feature/{name}", prompts, tick) for name in _made(plan, names)}
     return [summarise(name, rows[name]) if name in rows else _left_out(plan, name)
             for name in names]  # fmt: skip

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.settings import FIG6_ROWS, PAPER, AnimateZeroSettings, TimeTravel
 from stillmotion.errors import InputError
-from stillmotion.evaluation.colour import saturation_drift
-from stillmotion.evaluation.flow import flow_magnitude
-from stillmotion.evaluation.regularity import (
+from stillmotion.evaluation.metrics.colour import saturation_drift
+from stillmotion.evaluation.metrics.flow import flow_magnitude
+from stillmotion.evaluation.metrics.regularity import (
     largest_step_ratio,
     last_step_ratio,
     return_ratio,
     seam_ratio,
 )
+from stillmotion.evaluation.metrics.steps import first_step_ratio, step_sizes
 from stillmotion.evaluation.samples import EVALUATION_SEED, Sample, make_sample
-from stillmotion.evaluation.steps import first_step_ratio, step_sizes
 from stillmotion.models.controlnets import OWN
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.world.vocabulary import COLOURS

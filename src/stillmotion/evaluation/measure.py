@@ -14,8 +14,8 @@ from torch import Tensor
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
+from stillmotion.evaluation.metrics.steps import first_step_ratio, late_drift, step_sizes
 from stillmotion.evaluation.samples import Sample, domain_of, make_sample
-from stillmotion.evaluation.steps import first_step_ratio, late_drift, step_sizes
 from stillmotion.media.still import Still
 from stillmotion.miniature.judge import Judge
 from stillmotion.models.registry import resolve_model

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import torch
@@ -19,6 +14,7 @@ from stillmotion import __version__
 from stillmotion.evaluation.feature_clips import FeatureMeasurer
 from stillmotion.evaluation.measure import Row
 from stillmotion.evaluation.video_measure import VideoMeasurer
+from stillmotion.evaluation.workers import spread
 from stillmotion.models.description import read_description
 from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE
 from stillmotion.models.registry import pipeline_class
@@ -78,43 +74,13 @@ def _make(
     plan: Plan, task: str, missing: list[int], rows: dict[int, Row], path: Path, tick: Tick | None
 ) -> None:
     """Fill in the missing rows and append each to the file as soon as it is finished."""
-    # Spawned and not forked: a fork of a process that has used threads can hang.
-    pool = ProcessPoolExecutor(
-        min(plan.processes, len(missing)),
-        get_context("spawn"),
-        _prepare,
-        (plan,),
-    )
-    others = set(active_children())
-    with _deaf_to_interrupts():
-        futures = {pool.submit(_work, task, index): index for index in missing}
-    try:
-        with path.open("a", encoding="utf-8") as log:
-            for future in as_completed(futures):
-                index = futures[future]
-                rows[index] = future.result()
-                log.write(json.dumps({"index": index, **rows[index]}) + "\n")
-                log.flush()
-                _call(tick)
-    except BaseException:
-        for worker in set(active_children()) - others:
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start inside ignore Ctrl-C; who started them ends them, without a word."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
+    tasks = [(task, index) for index in missing]
+    with path.open("a", encoding="utf-8") as log:
+        for (_, index), row in spread(tasks, _work, plan.processes, _prepare, plan):
+            rows[index] = row
+            log.write(json.dumps({"index": index, **row}) + "\n")
+            log.flush()
+            _call(tick)
 
 
 def read_rows(path: Path) -> dict[int, Row]:
@@ -156,8 +122,8 @@ def _prepare(plan: Plan) -> None:
         _measurer = FeatureMeasurer(plan.reference, plan.device, plan.folder)
 
 
-def _work(task: str, index: int) -> Row:
+def _work(task: tuple[str, int]) -> Row:
     assert _measurer is not None
-    kind, *name = task.split("/")
-    row: Row = getattr(_measurer, kind)(*name, index)
+    kind, *name = task[0].split("/")
+    row: Row = getattr(_measurer, kind)(*name, task[1])
     return row

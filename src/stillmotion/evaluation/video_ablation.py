@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from stillmotion.evaluation.ablation import cell
-from stillmotion.evaluation.distances import frechet_distance, kernel_distance
 from stillmotion.evaluation.intervals import bootstrap, wilson
+from stillmotion.evaluation.metrics.distances import frechet_distance, kernel_distance
 from stillmotion.evaluation.run import Plan, measure
 from stillmotion.evaluation.video_measure import real_clips
 from stillmotion.miniature.judge import ATTRIBUTES, Judge

@@ -15,8 +15,8 @@ from transformers import CLIPModel
 
 from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter, load_dynamicrafter
 from stillmotion.evaluation.measure import Row, channels_first
+from stillmotion.evaluation.metrics.steps import first_step_ratio, step_sizes
 from stillmotion.evaluation.samples import Sample, domain_of, make_sample
-from stillmotion.evaluation.steps import first_step_ratio, step_sizes
 from stillmotion.miniature.clip import clip_image_features
 from stillmotion.miniature.data import to_uint8
 from stillmotion.miniature.judge import ATTRIBUTES, Judge

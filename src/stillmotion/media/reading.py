@@ -34,9 +34,13 @@ VIDEO_DEMUXERS = {
     ".webm": "matroska",
     ".mkv": "matroska",
 }
+"""Videos whose every frame tells its time."""
+_UNTIMED_DEMUXERS = {".avi": "avi"}
+"""Videos that are evenly spaced by definition."""
+_ALL_DEMUXERS = {**VIDEO_DEMUXERS, **_UNTIMED_DEMUXERS}
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-READABLE_SUFFIXES = (*VIDEO_DEMUXERS, *_ANIMATIONS, ".safetensors")
+READABLE_SUFFIXES = (*_ALL_DEMUXERS, *_ANIMATIONS, ".safetensors")
 
 
 def read_frames(
@@ -45,8 +49,8 @@ def read_frames(
     """Read frames of a clip, upright: videos are turned as the camera noted.
 
     Args:
-        path: mp4, m4v, mov, webm, mkv, gif, webp, (a)png, safetensors, or a folder of pictures
-            (png, jpg, webp) in the order of the numbers in their names.
+        path: mp4, m4v, mov, webm, mkv, avi, gif, webp, (a)png, safetensors, or a folder of
+            pictures (png, jpg, webp) in the order of the numbers in their names.
         start: the first frame taken, counted from 0.
         count: how many are taken; None: all to the end.
         stride: every so manieth is taken.
@@ -70,14 +74,36 @@ def read_frames(
         whole = load_clip(source)
         taken = [whole.frames[index] for index in asked.indices(source, len(whole.frames))]
         return asked.clip(source, taken, whole.fps)
-    if suffix in VIDEO_DEMUXERS:
-        return _read_video(source, VIDEO_DEMUXERS[suffix], asked)
+    if suffix in _ALL_DEMUXERS:
+        return _read_video(source, _ALL_DEMUXERS[suffix], asked)
     if suffix in _ANIMATIONS:
         return _read_animation(source, _ANIMATIONS[suffix], asked)
     raise InputError(
         f"'{source}' is no known kind of clip; known are {', '.join(READABLE_SUFFIXES)} and "
         "folders of pictures."
     )
+
+
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """How many frames `read_frames` finds in a clip; of a video none is kept or converted.
+
+    All are decoded: what the header of a video says of their number is often wrong.  Raises
+    InputError as `read_frames` does.
+    """
+    source = Path(path)
+    demuxer = _ALL_DEMUXERS.get(source.suffix.lower())
+    if demuxer is None or not source.is_file():
+        return len(read_frames(source).frames)
+    _check_whole(source, demuxer)
+    seen = 0
+    with opened_video(demuxer, source) as video:
+        for picture in video.decode(_stream(source, video)):
+            if picture.is_corrupt:
+                raise InputError(f"'{source}' is damaged at frame {seen}.")
+            seen += 1
+    if seen == 0:
+        raise InputError(f"'{source}' holds no frames; it is empty or damaged.")
+    return seen
 
 
 @dataclass(frozen=True)
@@ -138,15 +164,11 @@ class _Selection:
 
 
 def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
-    check_not_cut_short(path, demuxer)
+    _check_whole(path, demuxer)
     frames: list[NDArray[np.uint8]] = []
     seen = 0
     with opened_video(demuxer, path) as source:
-        # A cover picture is a stream of video, too.
-        streams = [s for s in source.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise InputError(f"'{path}' holds no video.")
-        stream = streams[0]
+        stream = _stream(path, source)
         asked.check_size(path, stream.frames or None, stream.height, stream.width)
         for picture in source.decode(stream):
             if asked.wants(seen):
@@ -162,6 +184,31 @@ def _read_video(path: Path, demuxer: str, asked: _Selection) -> Clip:
     if len(frames) != asked.count:
         asked.indices(path, seen)  # are there as many as asked?
     return asked.clip(path, frames, fps)
+
+
+def _stream(path: Path, source: Any) -> Any:
+    """The video in an opened file.  Raises InputError if there is none."""
+    # A cover picture is a stream of video, too.
+    streams = [s for s in source.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise InputError(f"'{path}' holds no video.")
+    return streams[0]
+
+
+def _check_whole(path: Path, demuxer: str) -> None:
+    """Raise InputError if a video is shorter than it says."""
+    if demuxer in VIDEO_DEMUXERS.values():
+        check_not_cut_short(path, demuxer)
+        return
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        size = stream.seek(0, os.SEEK_END)
+    # "RIFF" and how much follows, in whole pairs of bytes; a writer that cannot go back says 0.
+    length = int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
+    if length and size < 8 + length - length % 2:
+        raise InputError(
+            f"'{path}' is cut short: {size} of {8 + length} bytes or more are there; copy it again."
+        )
 
 
 def upright(picture: Any) -> NDArray[np.uint8]:

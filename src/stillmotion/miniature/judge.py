@@ -231,6 +231,6 @@ def _unit(frames: Tensor) -> Tensor:
 
 def _fit(frames: Tensor, size: int) -> Tensor:
     """Bring frames `(n, 3, h, w)` to the size that the judge was trained at."""
-    if frames.shape[-1] == size:
+    if frames.shape[-2:] == (size, size):
         return frames
     return F.interpolate(frames, (size, size), mode="area")

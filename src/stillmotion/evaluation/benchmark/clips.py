@@ -1,0 +1,169 @@
+"""Clips that another tool made, held against the pictures and words that it was given."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillmotion.errors import InputError
+from stillmotion.evaluation.benchmark.folder import Case
+from stillmotion.evaluation.benchmark.making import Bench, Subject
+from stillmotion.media.images import load_image, write_picture
+from stillmotion.media.reading import READABLE_SUFFIXES
+from stillmotion.runtime.files import atomic_path
+from stillmotion.runtime.seeds import derive_seed
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_LOSSLESS = frozenset({".webp", ".png", ".apng", ".safetensors", ""})
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class GivenClips(Subject):
+    """Files: clips by method and case, and the picture of each case."""
+
+    clips: Mapping[tuple[str, str], str]
+    pictures: Mapping[str, str]
+
+    def prepare(self, bench: Bench, case: Case) -> None:
+        """Copy the picture."""
+        picture = load_image(Path(self.pictures[case.name]))
+        with atomic_path(bench.run.path / str(case.still), overwrite=True) as temporary:
+            write_picture(picture, temporary, format="PNG")
+
+    def given_clip(self, method: str, case: Case) -> Path:
+        """The file that is to be scored."""
+        return Path(self.clips[method, case.name])
+
+
+def find_cases(
+    folders: Mapping[str, Path], stills: Path, prompts: Mapping[str, str]
+) -> tuple[list[Case], GivenClips]:
+    """The cases that all tools made a clip of.
+
+    Args:
+        folders: the clips of each method; each clip is named as its picture, with another ending
+            and, as VBench has it, perhaps "-" and a number behind.
+        stills: the pictures that were animated.
+        prompts: the words of each picture, by its name without ending.
+
+    Raises:
+        InputError: a folder that is not there or empty, a clip without a picture, a picture
+            without words or without a clip of one of the methods.
+    """
+    pictures = _by_name(stills, _PICTURES, "pictures")
+    cases, clips = [], {}
+    found = {
+        method: {_picture_of(name, pictures, folder): path for name, path in files.items()}
+        for method, folder in folders.items()
+        if (files := _by_name(folder, READABLE_SUFFIXES, "clips", folders_too=True))
+    }
+    for name, picture in pictures.items():
+        if name not in prompts:
+            raise InputError(f"{picture} has no prompt; give one in the file of --prompts")
+        for method, files in found.items():
+            if name not in files:
+                raise InputError(
+                    f"{folders[method]} has no clip of {picture.name}; name each clip as its "
+                    "picture, or take that picture away"
+                )
+            clips[method, _UNFIT.sub("-", name)] = str(files[name].resolve())
+        cases.append(_case(name, prompts[name]))
+    by_case = {_UNFIT.sub("-", name): str(path.resolve()) for name, path in pictures.items()}
+    if len(by_case) < len(pictures):
+        raise InputError(f"names in {stills} differ in punctuation alone; rename some")
+    return cases, GivenClips(clips, by_case)
+
+
+def scored_from(subject: GivenClips) -> str:
+    """What the frames of these clips went through, for the manifest."""
+    kinds = sorted({Path(clip).suffix.lower() for clip in subject.clips.values()})
+    lossy = [kind.removeprefix(".") for kind in kinds if kind not in _LOSSLESS]
+    return "files: " + ", ".join(["decoded " + one for one in lossy] or ["lossless"])
+
+
+def read_prompts(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Words by the name of the picture.
+
+    .json holds an object {name: prompt}, .csv two columns name,prompt; any other text file has a
+    prompt on each line, in the alphabetical order of `names`.
+
+    Raises:
+        InputError: no such file, or not as described.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".json":
+            return _checked(path, json.loads(text))
+        if path.suffix.lower() == ".csv":
+            rows = [row for row in csv.reader(text.splitlines()) if row]
+            return {Path(row[0]).stem: row[1] for row in rows if row[:2] != ["name", "prompt"]}
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, IndexError) as error:
+        raise InputError(
+            f"{path} cannot be read as prompts ({error}); it should be .json with "
+            '{"name": "prompt"}, .csv with name,prompt, or text with a prompt on each line'
+        ) from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) != len(names):
+        raise InputError(
+            f"{path} has {len(lines)} prompts for {len(names)} pictures; give one on each line, "
+            "in the alphabetical order of the pictures"
+        )
+    return dict(zip(sorted(names), lines, strict=True))
+
+
+def picture_names(stills: Path) -> list[str]:
+    """Names of the pictures in a folder, without endings.  Raises InputError without any."""
+    return list(_by_name(stills, _PICTURES, "pictures"))
+
+
+def _checked(path: Path, value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(x, str) for x in value.values()):
+        raise InputError(f'{path} should hold an object of strings, {{"name": "prompt"}}')
+    return {Path(name).stem: words for name, words in value.items()}
+
+
+def _by_name(
+    folder: Path, suffixes: Sequence[str], what: str, *, folders_too: bool = False
+) -> dict[str, Path]:
+    """Files, and folders of frames, by their names without ending, in alphabetical order."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder of {what}; check the name")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        fits = path.suffix.lower() in suffixes if path.is_file() else folders_too
+        if not fits:
+            continue
+        name = path.stem if path.is_file() else path.name
+        if name in found:
+            raise InputError(f"{found[name]} and {path} have one name; keep one of them")
+        found[name] = path
+    if not found:
+        raise InputError(f"{folder} holds no {what}; known endings are {', '.join(suffixes)}")
+    return found
+
+
+def _picture_of(clip: str, pictures: Mapping[str, Path], folder: Path) -> str:
+    for name in (clip, re.sub(r"-\d+$", "", clip)):
+        if name in pictures:
+            return name
+    raise InputError(
+        f"{folder} has a clip '{clip}' that no picture is named after; name each clip as its "
+        "picture"
+    )
+
+
+def _case(name: str, prompt: str) -> Case:
+    unique = _UNFIT.sub("-", name)
+    return Case(
+        name=unique,
+        prompt=prompt,
+        seed=derive_seed(0, unique) % 2**31,
+        still=f"stills/{unique}.png",
+    )

@@ -1,0 +1,166 @@
+"""This package's methods: AnimateZero with every row of Fig. 6, DynamiCrafter, and plain bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from stillmotion.animatezero.loading import LoadedModel, load_model
+from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, TimeTravel
+from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter, load_dynamicrafter
+from stillmotion.evaluation.benchmark.methods import Context, Frames, Job, MethodSpec
+from stillmotion.media.still import Still
+
+TRAVEL = TimeTravel(repeats=5, start=0.4, stop=0.8)
+FIG6_TITLES = {
+    "a": "AnimateDiff",
+    "b": "(b) + inserted latents",
+    "c": "(c) + shared keys and values",
+    "d": "(d) + window attention, positions uncorrected",
+    "e": "(e) + corrected positions: AnimateZero as in the paper",
+}
+
+
+@dataclass
+class AnimateZeroMaker:
+    """AnimateZero, or AnimateDiff, with settings of its own; a model for each group of cases."""
+
+    context: Context
+    control: AnimateZeroSettings
+    loaded: dict[str, LoadedModel] = field(default_factory=dict)
+
+    def make(self, job: Job) -> Frames:
+        """The clip of a still, by the model that drew it."""
+        reference = reference_of(self.context.models["animatezero"], job.case.facts)
+        if reference not in self.loaded:
+            self.loaded.clear()  # one at a time: the cases come ordered by their models
+            self.loaded[reference] = load_model(reference, device=self.context.device)
+        model = self.loaded[reference]
+        made = model.pipeline.animate(
+            job.still, model.styled(job.case.prompt), seed=job.case.seed,
+            num_frames=job.num_frames, sampling=model.sampling, control=self.control,
+        )  # fmt: skip
+        frames: Frames = made.frames[0]
+        return frames
+
+
+def reference_of(default: str, facts: Mapping[str, Any]) -> str:
+    """The model of a case: its own, or the benchmark's, with its look behind it."""
+    reference = str(facts.get("model") or default)
+    look = str(facts.get("look") or "plain")
+    return reference if look == "plain" else f"{reference}@{look}"
+
+
+@dataclass
+class DynamiCrafterMaker:
+    """DynamiCrafter with its model's settings, but for `changes`."""
+
+    context: Context
+    changes: Mapping[str, Any]
+    says_text: bool = True
+    loaded: LoadedDynamiCrafter | None = None
+
+    def make(self, job: Job) -> Frames:
+        """The clip of a picture."""
+        if self.loaded is None:
+            reference = self.context.weights or self.context.models["dynamicrafter"]
+            self.loaded = load_dynamicrafter(reference, device=self.context.device)
+        made = self.loaded.pipeline.animate(
+            job.still.image, job.case.prompt if self.says_text else "", seed=job.case.seed,
+            num_frames=job.num_frames, settings=self.loaded.settings.changed(**self.changes),
+        )  # fmt: skip
+        frames: Frames = made.frames[0]
+        return frames
+
+
+class StillMaker:
+    """The picture itself for the whole clip: what a perfect likeness without motion scores."""
+
+    def make(self, job: Job) -> Frames:
+        """The picture, repeated."""
+        return np.repeat(job.still.image[None], job.num_frames, 0)
+
+
+def _still(context: Context) -> StillMaker:
+    return StillMaker()
+
+
+def _animatezero(control: AnimateZeroSettings, context: Context) -> AnimateZeroMaker:
+    return AnimateZeroMaker(context, control)
+
+
+def _photographed(control: AnimateZeroSettings, context: Context) -> PhotographMaker:
+    return PhotographMaker(AnimateZeroMaker(context, control))
+
+
+@dataclass
+class PhotographMaker:
+    """AnimateZero on a picture that it did not draw."""
+
+    maker: AnimateZeroMaker
+
+    def make(self, job: Job) -> Frames:
+        """The clip of the picture, taken as a photograph of the model's size."""
+        from dataclasses import replace
+
+        return self.maker.make(replace(job, still=Still(image=job.still.image)))
+
+
+def _dynamicrafter(changes: Mapping[str, Any], says_text: bool, context: Context) -> Any:
+    return DynamiCrafterMaker(context, changes, says_text)
+
+
+def _of_animatezero(
+    name: str, title: str, control: AnimateZeroSettings, *, default: bool = True
+) -> MethodSpec:
+    return MethodSpec(
+        name=name, title=title, build=partial(_animatezero, control),
+        settings=_changed(control), protocols=("animatezero",),
+        default=("animatezero",) if default else (), model="animatezero",
+    )  # fmt: skip
+
+
+def _of_dynamicrafter(
+    name: str, title: str, changes: Mapping[str, Any], *, says_text: bool = True,
+    default: bool = True,
+) -> MethodSpec:  # fmt: skip
+    settings = dict(changes) if says_text else {**changes, "text": ""}
+    return MethodSpec(
+        name=name, title=title, build=partial(_dynamicrafter, changes, says_text),
+        settings=settings, protocols=("dynamicrafter",),
+        default=("dynamicrafter",) if default else (), model="dynamicrafter",
+    )  # fmt: skip
+
+
+def _changed(control: AnimateZeroSettings) -> dict[str, Any]:
+    """What differs from the defaults, as JSON values."""
+    usual = asdict(AnimateZeroSettings())
+    return {key: value for key, value in asdict(control).items() if value != usual[key]}
+
+
+SPECS = (
+    _of_animatezero("animatediff", FIG6_TITLES["a"], FIG6_ROWS["a"]),
+    *(_of_animatezero(f"fig6-{row}", FIG6_TITLES[row], FIG6_ROWS[row]) for row in "bcde"),
+    _of_animatezero("animatezero", "AnimateZero", AnimateZeroSettings()),
+    _of_animatezero(
+        "time-travel", "AnimateZero, time travel", AnimateZeroSettings(time_travel=TRAVEL)
+    ),
+    _of_dynamicrafter("dynamicrafter", "DynamiCrafter", {}),
+    _of_dynamicrafter("without-text", "DynamiCrafter without text", {}, says_text=False),
+    _of_dynamicrafter("without-context", "without context", {"image_context": False}),
+    _of_dynamicrafter(
+        "without-detail-guidance", "without detail guidance", {"detail_guidance": False}
+    ),
+    MethodSpec(
+        name="animatezero-photograph", title="AnimateZero on the picture",
+        build=partial(_photographed, AnimateZeroSettings()), protocols=("dynamicrafter",),
+        model="animatezero",
+    ),
+    MethodSpec(
+        name="still", title="the picture at rest", build=_still, default=("dynamicrafter",)
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Networks whose features the metrics compare, behind one interface: `interface.py`."""
