@@ -53,6 +53,8 @@ class Method(_Record):
     model: str = ""
     identity: str = ""
     """sha256 of its weights, or of what made its clips; empty where nobody knows."""
+    is_bound: bool = False
+    """Shown for comparison and never marked as best: the real clips, the picture at rest."""
 
 
 class Feature(_Record):

@@ -54,6 +54,7 @@ def described(
     return Method(
         name=spec.name, title=spec.title, settings=dict(spec.settings),
         model=", ".join(shareable(one) for one in used), identity=_identity(used),
+        is_bound=spec.is_bound,
     )  # fmt: skip
 
 

@@ -63,5 +63,7 @@ class MethodSpec:
     """In which it takes part without being asked for."""
     model: Protocols | None = None
     """Whose model it uses; None: none of ours."""
+    is_bound: bool = False
+    """Whether it only shows what a metric can reach."""
     needs_weights: str = ""
     """What has to be given as `--weights NAME=PATH`; empty: nothing."""

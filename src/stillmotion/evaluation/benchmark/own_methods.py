@@ -161,6 +161,7 @@ SPECS = (
         model="animatezero",
     ),
     MethodSpec(
-        name="still", title="the picture at rest", build=_still, default=("dynamicrafter",)
+        name="still", title="the picture at rest", build=_still, default=("dynamicrafter",),
+        is_bound=True,
     ),
 )  # fmt: skip

@@ -115,7 +115,7 @@ def _plan(
     methods = [described(spec, ask.models, ask.weights, cases) for spec in specs]
     if with_real:
         # First: what others are held against.
-        methods.insert(0, Method(name=REAL, title="real clips"))
+        methods.insert(0, Method(name=REAL, title="real clips", is_bound=True))
     title = {"animatezero": "AnimateZero", "dynamicrafter": "DynamiCrafter"}[protocol]
     manifest = _manifest(
         ask, protocol, f"Benchmark of {title}", methods, in_order(cases), ask.scored_from
@@ -128,7 +128,10 @@ def _manifest(
     scored_from: str,
 ) -> Manifest:  # fmt: skip
     features = load_extractors(ask.choice, ask.device).features().items()
-    facts: dict[str, Any] = {"models": dict(ask.models)} if ask.models else {}
+    facts: dict[str, Any] = {}
+    if protocol in ask.models:
+        # The method of that name is what others are compared with.
+        facts = {"models": dict(ask.models), "reference": protocol}
     return Manifest(
         protocol=protocol, title=title, command=ask.command, methods=tuple(methods),
         cases=tuple(cases), scored_from=scored_from, versions=versions(), facts=facts,

@@ -4,6 +4,7 @@
 runs.py         run folders as they are read; which two may be compared
 summary.py      all that a report says, as plain data
 statistics.py   means, intervals, places, and paired comparisons
+claims.py       what the papers claim, held against a run
 numbers.py      numbers as text
 markdown.py     the tables as Markdown
 plots.py        means and intervals as SVG

@@ -14,6 +14,7 @@ from stillmotion.evaluation.report.numbers import (
     of_cell,
     of_difference,
     probability,
+    published,
     remark,
     short_identity,
 )
@@ -29,6 +30,12 @@ PAIRED = (
     "Mean differences over the cases that both have, with 95 % bootstrap intervals; p of a "
     "sign-flip test (of yes or no: McNemar's), and corrected by Holm for the number of metrics.  "
     "Distances of sets have intervals by a delete-half jackknife, and no p."
+)
+
+CLAIMED = (
+    "Differences over the cases that both methods have, with 95 % intervals, and p corrected by "
+    "Holm for the number of claims.  A claim holds, or does not, if p is below 0.05 (of distances "
+    "of sets: if the interval leaves out 0); else the numbers only lean to one side."
 )
 
 
@@ -64,6 +71,8 @@ def _lines(summary: Summary) -> Iterator[str]:
         if table.group is not None:
             yield from (f"### {_text(table.group or 'no group')}", "")
         yield from (_caption(table), "", *_table(table, summary.columns), "")
+    if summary.claims:
+        yield from ("## What the paper claims", "", CLAIMED, "", *_claims(summary), "")
     if summary.comparisons:
         yield from ("## Paired comparisons", "", PAIRED, "", comparisons(summary), "")
     yield from ("## Metrics", "")
@@ -86,6 +95,21 @@ def _about(about: About) -> Iterator[str]:
     yield f"- Extractors: {', '.join(used) or 'none'}"
     versions = ", ".join(f"{_text(name)} {_text(known)}" for name, known in about.versions.items())
     yield from (f"- Versions: {versions}", "")
+
+
+def _claims(summary: Summary) -> Iterator[str]:
+    yield _row(["claim", "metric", "methods", "difference here", "p", "in the paper", ""])
+    yield "|:--|:--|:--|--:|--:|--:|:--|"
+    for held in summary.claims:
+        claim, found = held.claim, held.difference
+        metric = summary.metric(claim.metric)
+        names = (summary.column(name).title for name in (claim.method, claim.other))
+        told = f"{of_difference(found, metric)} {interval(found.low, found.high, metric)}".rstrip()
+        yield _row([
+            f"{claim.says} ({claim.source})", _text(heading(metric)),
+            " against ".join(map(_text, names)), told, probability(found.p_adjusted),
+            published(claim.published), f"**{held.verdict}**",
+        ])  # fmt: skip
 
 
 def _caption(table: Table) -> str:

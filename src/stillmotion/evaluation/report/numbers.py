@@ -68,6 +68,11 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def published(values: tuple[float, float] | None) -> str:
+    """A paper's two values: "0.867 / 0.808"."""
+    return NOTHING if values is None else " / ".join(f"{value:g}" for value in values)
+
+
 def short_identity(identity: str) -> str:
     """The beginning of a sha256; what is none, such as "opencv 5.0.0", whole."""
     return identity[:12] if re.fullmatch(r"[0-9a-f]{64}", identity) else identity

@@ -21,6 +21,7 @@ from stillmotion.evaluation.metrics.set_intervals import (
     frechet_interval,
     kernel_interval,
 )
+from stillmotion.evaluation.report.runs import Run
 
 SIGNIFICANT = 0.05
 _PSNR, _MSE = "i1_psnr", "i1_mse"
@@ -70,6 +71,15 @@ class Difference:
     verdict: Verdict | None = None
     """"better" or "worse" than the other, if p_adjusted < 0.05 and the metric has a direction;
     "different" without one; None: not told from chance."""
+
+
+def real_features(run: Run) -> dict[str, tuple[float, ...]]:
+    """Features of the real clips by case, whichever method's sample holds them."""
+    return {
+        name: sample.features[REAL]
+        for (_, name), sample in run.samples.items()
+        if REAL in sample.features
+    }
 
 
 def mean_cell(samples: Sequence[Sample], metric: Metric) -> Cell:

@@ -9,6 +9,7 @@ from typing import Any
 from stillmotion.errors import InputError
 from stillmotion.evaluation.benchmark.folder import Method
 from stillmotion.evaluation.metrics.catalogue import CATALOGUE, Metric, title_of
+from stillmotion.evaluation.report.claims import Held, check_claims
 from stillmotion.evaluation.report.runs import Run, differences, unfinished
 from stillmotion.evaluation.report.statistics import (
     REAL,
@@ -18,6 +19,7 @@ from stillmotion.evaluation.report.statistics import (
     compare,
     mean_cell,
     placed,
+    real_features,
     set_cell,
 )
 
@@ -55,6 +57,8 @@ class Column:
     identity: str
     settings: dict[str, Any]
     num_samples: int
+    is_bound: bool = False
+    """Never marked as best, see `Method`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,8 @@ class Summary:
     tables: tuple[Table, ...]
     """The first is of all cases."""
     comparisons: tuple[Versus, ...]
+    claims: tuple[Held, ...]
+    """What the papers claim, of a single run."""
     notes: tuple[str, ...]
     """What a reader must know to trust the numbers: what is missing, what differs."""
 
@@ -136,6 +142,7 @@ def summarise(runs: Sequence[Run], reference: str | None = None) -> Summary:
         comparisons=tuple(
             _versus(runs, metrics, one, other) for one, other in _pairs(runs, columns, reference)
         ),
+        claims=tuple(check_claims(runs[0])) if len(runs) == 1 else (),
         notes=tuple(_notes(runs, columns)),
     )
 
@@ -171,7 +178,7 @@ def _column(run: Run, index: int, method: Method) -> Column:
         name=method.name, run=index,
         title=f"{method.title} · {run.label}" if run.label else method.title,
         model=method.model, identity=method.identity, settings=dict(method.settings),
-        num_samples=len(run.samples_of(method.name)),
+        num_samples=len(run.samples_of(method.name)), is_bound=method.is_bound,
     )  # fmt: skip
 
 
@@ -204,7 +211,10 @@ def _table(
     lines = []
     for metric in metrics:
         cells = [_cell(runs[column.run], column.name, metric, group) for column in columns]
-        lines.append(Line(metric=metric, cells=placed(cells, metric)))
+        rivals = [i for i, column in enumerate(columns) if not column.is_bound]
+        for i, cell in zip(rivals, placed([cells[i] for i in rivals], metric), strict=True):
+            cells[i] = cell
+        lines.append(Line(metric=metric, cells=tuple(cells)))
     cases = {case.name for run in runs for case in run.cases if group in (None, case.group)}
     # A group without, say, an end picture has no line for the end-frame error.
     filled = tuple(line for line in lines if any(cell.count or cell.exact for cell in line.cells))
@@ -216,16 +226,7 @@ def _cell(run: Run, method: str, metric: Metric, group: str | None) -> Cell:
     if not metric.of_sets:
         return mean_cell(samples, metric)
     # Intervals of sets take a while, and the sets of groups are small.
-    return set_cell(samples, _real(run), metric, with_interval=group is None)
-
-
-def _real(run: Run) -> dict[str, tuple[float, ...]]:
-    """Features of the real clips by case, whichever method's sample holds them."""
-    return {
-        name: sample.features[REAL]
-        for (_, name), sample in run.samples.items()
-        if REAL in sample.features
-    }
+    return set_cell(samples, real_features(run), metric, with_interval=group is None)
 
 
 def _pairs(
@@ -252,9 +253,8 @@ def _versus(runs: Sequence[Run], metrics: Sequence[Metric], one: Column, other: 
     ]
     cases = [case.name for case in runs[one.run].cases if all(case.name in s for s in samples)]
     pairs = [(samples[0][name], samples[1][name]) for name in cases]
-    return Versus(
-        method=one.id, reference=other.id, differences=compare(pairs, _real(runs[one.run]), metrics)
-    )
+    found = compare(pairs, real_features(runs[one.run]), metrics)
+    return Versus(method=one.id, reference=other.id, differences=found)
 
 
 def _notes(runs: Sequence[Run], columns: Sequence[Column]) -> list[str]:
