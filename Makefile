@@ -11,8 +11,8 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-slow test-gpu train-miniature evaluate-miniature equations \
-	format clean
+.PHONY: help demo test check test-slow test-gpu train-miniature evaluate-miniature benchmark \
+	equations format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ train-miniature: $(STAMP) ## Train the miniature again, all stages.
 
 evaluate-miniature: $(STAMP) ## Measure the miniature.
 	$(BIN)/stillmotion evaluate miniature
+
+benchmark: $(STAMP) ## Both papers' benchmarks on the miniature, into docs/results; an hour at most.
+	$(BIN)/stillmotion evaluate animatezero --samples 20 -o runs/results/animatezero
+	$(BIN)/stillmotion evaluate dynamicrafter --samples 100 -o runs/results/dynamicrafter
+	$(BIN)/python -m tools.results runs/results docs/results
 
 equations: $(STAMP) ## Write docs/equations.md again from the docstrings.
 	$(BIN)/python -m tools.equations

@@ -91,11 +91,14 @@ OPTIONS = {
     "processes device json quiet",
     "evaluate dynamicrafter": "samples clips layout prompts size model animatezero-model methods "
     "weights extractor score-as output processes device json quiet",
-    "evaluate clips": "stills prompts extractor title output processes device json quiet",
+    "evaluate clips": "stills ends prompts extractor title output processes device json quiet",
     "evaluate methods": "json",
     "evaluate export": "output force json quiet",
     "evaluate report": "reference cases width json",
     "evaluate compare": "output anyway reference cases width force json",
+    "study build": "output design methods cases repeats checks side prompts title "
+    "instructions words seed force json quiet",
+    "study score": "output scores wins incomplete drop-failed force json",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
 

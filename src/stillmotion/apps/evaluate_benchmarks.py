@@ -184,6 +184,14 @@ def clips(
             help='Words: .json {"name": "prompt"}, .csv name,prompt, or text with one on a line.',
         ),
     ],
+    ends: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Pictures that clips were to end with, named as those they begin with.",
+            show_default=False,
+        ),
+    ] = None,
     extractor: Extractors = None,
     title: Annotated[
         str, typer.Option(metavar="TEXT", help="Heading of the report.")
@@ -199,7 +207,7 @@ def clips(
 
     ask = _ask(None, None, extractor, "lossless", output, device, processes)
     named = _named_folders(folders)
-    plan = clips_plan(ask, named, stills, prompts, title)
+    plan = clips_plan(ask, named, stills, ends, prompts, title)
     _run(plan, as_json=as_json, quiet=quiet)
 
 

@@ -14,6 +14,7 @@ from stillmotion.evaluation.benchmark.clips import (
     picture_names,
     read_prompts,
     scored_from,
+    with_ends,
 )
 
 WORDS = {"cat": "a cat", "dog": "a dog"}
@@ -109,3 +110,18 @@ def test_words_that_cannot_be_read_are_refused(
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_prompts(tmp_path / name, picture_names(stills))
+
+
+def test_ends_are_named_as_beginnings(stills: Path, tmp_path: Path) -> None:
+    ours = clips(tmp_path / "ours", "cat.mp4", "dog.mp4")
+    cases, subject = find_cases({"ours": ours}, stills, WORDS)
+    ends = tmp_path / "ends"
+    ends.mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ends / "dog.png")
+    assert subject.end_picture(cases[1]) is None
+    ending = with_ends(subject, ends)
+    assert ending.end_picture(cases[0]) is None
+    assert ending.end_picture(cases[1]) == ends / "dog.png"
+    (ends / "dog.png").rename(ends / "cow.png")
+    with pytest.raises(InputError, match="a picture 'cow', with which no clip begins"):
+        with_ends(subject, ends)

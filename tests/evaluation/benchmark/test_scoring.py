@@ -159,3 +159,10 @@ def test_without_extractors_the_pixels_remain(monkeypatch: pytest.MonkeyPatch) -
 
 def test_real_features_are_left_out_for_clips_without_an_original(full: Scorer) -> None:
     assert set(full.score(scored(real=None))[1]) == {"video"}
+
+
+def test_a_given_end_has_its_error(full: Scorer) -> None:
+    assert "end_mse" not in full.score(scored())[0]
+    assert full.score(scored(end=CLIP[-1]))[0]["end_mse"] == 0.0
+    wanted = float(((CLIP[-1].astype(float) - CLIP[0]) ** 2).mean())
+    assert full.score(scored(end=CLIP[0]))[0]["end_mse"] == pytest.approx(wanted)

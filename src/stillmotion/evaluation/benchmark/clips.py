@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stillmotion.errors import InputError
@@ -28,6 +28,8 @@ class GivenClips(Subject):
 
     clips: Mapping[tuple[str, str], str]
     pictures: Mapping[str, str]
+    ends: Mapping[str, str] = field(default_factory=dict)
+    """The picture that clips of a case were to end with, where there is one."""
 
     def prepare(self, bench: Bench, case: Case) -> None:
         """Copy the picture."""
@@ -38,6 +40,28 @@ class GivenClips(Subject):
     def given_clip(self, method: str, case: Case) -> Path:
         """The file that is to be scored."""
         return Path(self.clips[method, case.name])
+
+    def end_picture(self, case: Case) -> Path | None:
+        """The file of the picture, if one was given."""
+        return Path(self.ends[case.name]) if case.name in self.ends else None
+
+
+def with_ends(subject: GivenClips, folder: Path) -> GivenClips:
+    """The same clips, which were to end with the pictures of a folder, named as those they begin
+    with.
+
+    Raises:
+        InputError: no such folder, or a picture that no clip begins with.
+    """
+    found = _by_name(folder, _PICTURES, "pictures")
+    ends = {_UNFIT.sub("-", name): str(path.resolve()) for name, path in found.items()}
+    for name in ends:
+        if name not in subject.pictures:
+            raise InputError(
+                f"{folder} has a picture '{name}', with which no clip begins; name each end as its "
+                "beginning"
+            )
+    return replace(subject, ends=ends)
 
 
 def find_cases(

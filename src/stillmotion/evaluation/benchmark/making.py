@@ -55,6 +55,10 @@ class Subject:
         """The file of a clip that is only to be scored; None: it is made here."""
         return None
 
+    def end_picture(self, case: Case) -> Path | None:
+        """The file of a picture that clips of this case were to end with."""
+        return None
+
     def domain_pictures(self, run: RunFolder, case: Case) -> list[Path]:
         """Pictures that the image model drew for the case's words; may be none."""
         return []
@@ -129,9 +133,10 @@ class Bench:
         """One clip, made, written, read again and scored."""
         frames, path, seconds = self._clip(method, case)
         real = self.plan.subject.real_clip(case, self.plan.num_frames)
+        end = self.plan.subject.end_picture(case)
         scored = Scored(
             frames=frames, case=case, picture=load_image(self.run.path / str(case.still)),
-            real=None if method == REAL else real,
+            real=None if method == REAL else real, end=None if end is None else load_image(end),
             domain=tuple(self.plan.subject.domain_pictures(self.run, case)),
         )  # fmt: skip
         metrics, features = self.scorer.score(scored)

@@ -94,15 +94,18 @@ def dynamicrafter_plan(ask: Ask, *, real: ChosenClips | None, samples: int, size
 
 
 def clips_plan(
-    ask: Ask, folders: Mapping[str, Path], stills: Path, prompts: Path, title: str
-) -> Plan:
+    ask: Ask, folders: Mapping[str, Path], stills: Path, ends: Path | None, prompts: Path,
+    title: str,
+) -> Plan:  # fmt: skip
     """Clips in files, one folder for each method.
 
     Raises:
-        InputError: as `clips.find_cases` and `clips.read_prompts`.
+        InputError: as `clips.find_cases`, `clips.with_ends` and `clips.read_prompts`.
     """
     words = given.read_prompts(prompts, given.picture_names(stills))
     cases, subject = given.find_cases(folders, stills, words)
+    if ends is not None:
+        subject = given.with_ends(subject, ends)
     methods = [Method(name=name, title=name) for name in folders]
     manifest = _manifest(ask, "clips", title, methods, cases, given.scored_from(subject))
     return _begun(ask, manifest, None, subject, methods, cases)

@@ -51,6 +51,8 @@ class Scored:
     """I_1 (h w 3); of another size it is scaled to cover the frame and cut, as methods do."""
     real: Frames | None = None
     """The clip (f h w 3) that the picture is from."""
+    end: Frames | None = None
+    """A picture (h w 3) that the last frame was to be; fitted as `picture` is."""
     domain: tuple[Path, ...] = ()
     """Pictures that the image model drew for the words."""
 
@@ -73,6 +75,9 @@ class Scorer:
         frames = channels_first(scored.frames)
         given = channels_first(picture[None])
         numbers: dict[str, float] = dict(_of_pixels(scored.frames, picture))
+        if scored.end is not None:
+            end, _ = fit_picture(scored.end, scored.frames.shape[1:3])
+            numbers["end_mse"] = fidelity.end_mse(scored.frames, end)
         parts = self.parts
         if parts.flow is not None:
             numbers |= dict(_of_flow(frames, parts))

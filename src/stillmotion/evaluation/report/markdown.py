@@ -52,6 +52,11 @@ def tables(summary: Summary) -> str:
     return "\n".join(parts).rstrip()
 
 
+def claims(summary: Summary) -> str:
+    """The papers' claims alone; empty without any."""
+    return "\n".join(_claims(summary)) if summary.claims else ""
+
+
 def comparisons(summary: Summary) -> str:
     """The paired comparisons alone."""
     parts: list[str] = []
