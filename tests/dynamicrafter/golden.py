@@ -5,13 +5,13 @@ They lie beside the repository and were made by running the published code (`gol
 
 from __future__ import annotations
 
-import zlib
+import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.formula import drawn
 from torch import Tensor
 
 from stillmotion.dynamicrafter.image_context import ImageContext
@@ -112,19 +112,11 @@ def weights_by_formula(style: str) -> dict[str, Tensor]:
 
 
 def formula(key: str, shape: tuple[int, ...]) -> Tensor:
-    """Section 9 of the golden numbers: the same values on every machine, from the name alone."""
-    size = int(np.prod(shape, dtype=np.int64))
-    mean, amplitude = _range(key, shape, size)
-    seed = np.uint32(zlib.crc32(key.encode()) ^ SALT)
-    x = np.arange(size, dtype=np.uint32) * np.uint32(0x9E3779B1) + seed
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    x ^= x >> np.uint32(16)
-    values = mean + amplitude * (2 * (x / 2.0**32) - 1)
-    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
+    """One tensor of the golden networks, by section 9 of the golden numbers."""
+    return drawn(key, shape, SALT, *_range(key, shape))
 
 
-def _range(key: str, shape: tuple[int, ...], size: int) -> tuple[float, float]:
+def _range(key: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """Mean and amplitude, by the last part of the name and the shape."""
     last = key.rpartition(".")[2]
     if last == "alpha":
@@ -136,4 +128,4 @@ def _range(key: str, shape: tuple[int, ...], size: int) -> tuple[float, float]:
     gain = 1.6 if ".to_q" in key or ".to_k" in key else 1.0
     if key.endswith("proj_out.weight"):
         gain = 0.8
-    return 0.0, gain * (3 * shape[0] / size) ** 0.5
+    return 0.0, gain * (3 * shape[0] / math.prod(shape)) ** 0.5

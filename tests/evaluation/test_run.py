@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluation.pool import Pool
 
 from stillmotion.evaluation import run, workers
 from stillmotion.evaluation.run import Plan, measure, model_identity, read_rows
-
-
-class Pool:
-    """Stands for a pool of processes: works at once, in this process."""
-
-    def __init__(self, processes: int, context: object, prepare: object, options: object) -> None:
-        self.processes = processes
-
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*arguments))
-        except ValueError as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, *, cancel_futures: bool) -> None:
-        assert cancel_futures
 
 
 class Bench:
@@ -53,6 +34,7 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench()
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(run, "_prepare", lambda plan: None)
     monkeypatch.setattr(run, "_measurer", bench)
     return bench
 

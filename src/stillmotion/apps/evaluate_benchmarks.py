@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stillmotion.apps.evaluate_common import Processes
 from stillmotion.apps.options import Device, Force, Json, Quiet
 from stillmotion.errors import InputError
 
@@ -62,12 +63,6 @@ ScoreAs = Annotated[
     str,
     typer.Option(
         metavar="lossless|mp4", help="Score the frames as made, or as an mp4 file gives them back."
-    ),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, help="Worker processes.", show_default="one for each CPU core"
     ),
 ]
 

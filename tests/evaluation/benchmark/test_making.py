@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.evaluation.benchmark.test_folder import manifest
+from tests.evaluation.pool import Pool
 
 from stillmotion.evaluation import workers
 from stillmotion.evaluation.benchmark import making
@@ -26,24 +25,6 @@ METHODS = (Method(name=REAL, title="real clips"), Method(name="still", title="at
 NOTHING = ExtractorChoice.parse(
     [f"{part}=none" for part in ("clip", "perceptual", "video", "flow", "judge")]
 )
-
-
-class Pool:
-    """Stands for a pool of processes: works at once, in this process."""
-
-    def __init__(self, processes: int, context: object, prepare: Any, arguments: Any) -> None:
-        prepare(*arguments)
-
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*arguments))
-        except ValueError as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, *, cancel_futures: bool) -> None:
-        assert cancel_futures
 
 
 @pytest.fixture

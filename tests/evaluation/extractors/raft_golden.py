@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tests.evaluation.extractors.formula import by_formula
+from tests.formula import by_formula
 from torch import Tensor
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.evaluation.extractors.formula import fill_by_formula, shapes_in, shapes_of
 from tests.evaluation.extractors.networks import noise
+from tests.formula import fill_by_formula, shapes_in, shapes_of
 from torch import Tensor
 
 from stillmotion.errors import InputError, ModelError

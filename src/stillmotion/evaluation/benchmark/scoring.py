@@ -16,6 +16,7 @@ from torch import Tensor
 from stillmotion.evaluation.benchmark.folder import Case
 from stillmotion.evaluation.extractors.choice import ExtractorChoice, Extractors, load_extractors
 from stillmotion.evaluation.extractors.judge import LoadedJudge
+from stillmotion.evaluation.measure import channels_first
 from stillmotion.evaluation.metrics import (
     colour,
     fidelity,
@@ -121,11 +122,6 @@ class Scorer:
             part: tuple(round(x, 5) for x in video.clips(channels_first(clip)[None])[0].tolist())
             for part, clip in clips.items()
         }
-
-
-def channels_first(frames: Frames) -> Tensor:
-    """Frames (n h w 3) as a tensor (n 3 h w)."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(frames, -1, 1)))
 
 
 def _of_pixels(frames: Frames, picture: Frames) -> Numbers:

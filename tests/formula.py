@@ -24,7 +24,12 @@ def by_formula(name: str, shape: tuple[int, ...], salt: int) -> Tensor:
     if name.endswith(".num_batches_tracked"):
         return torch.tensor(0)
     size = int(np.prod(shape, dtype=np.int64))
-    mean, amplitude = _range(name, shape, size)
+    return drawn(name, shape, salt, *_range(name, shape, size))
+
+
+def drawn(name: str, shape: tuple[int, ...], salt: int, mean: float, amplitude: float) -> Tensor:
+    """Values of mean ± amplitude, from the name and the salt alone."""
+    size = int(np.prod(shape, dtype=np.int64))
     seed = np.uint32(zlib.crc32(name.encode()) ^ salt)
     x = np.arange(size, dtype=np.uint32) * np.uint32(0x9E3779B1) + seed
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
