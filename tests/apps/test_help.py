@@ -45,6 +45,8 @@ COMMANDS = [
     ("study",),
     ("study", "build"),
     ("study", "score"),
+    ("bench",),
+    ("bench", "counts"),
 ]
 # Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
 # major version and a changelog line.
@@ -99,6 +101,7 @@ OPTIONS = {
     "study build": "output design methods cases repeats checks side prompts title "
     "instructions words seed force json quiet",
     "study score": "output scores wins incomplete drop-failed force json",
+    "bench counts": "model output force json quiet",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
 

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"animatezero", "dynamicrafter"}),
     frozenset({"training"}),
     frozenset({"finetuning", "miniature"}),
-    frozenset({"evaluation"}),
+    frozenset({"benchmarks", "evaluation"}),
     frozenset({"apps", "__main__"}),
 )
 ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts}

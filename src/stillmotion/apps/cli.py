@@ -10,6 +10,7 @@ import typer
 from stillmotion import __version__
 from stillmotion.apps import (
     animate,
+    bench,
     convert,
     doctor,
     draw,
@@ -71,6 +72,7 @@ app.add_typer(inspect.app, name="inspect")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(study.app, name="study")
+app.add_typer(bench.app, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> None:

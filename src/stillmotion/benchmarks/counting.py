@@ -45,6 +45,7 @@ from torch.utils._pytree import tree_iter
 from stillmotion.runtime.memory import peak_bytes
 
 META = torch.device("meta")
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 Result = TypeVar("Result")
 
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -62,11 +63,12 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "activation": ("gelu", "silu", "_softmax", "sigmoid", "tanh"),
         "arithmetic": (
             "add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "neg", "pow", "sqrt",
-            "rsqrt", "exp", "sin", "cos", "lerp", "clamp", "maximum", "minimum", "eq", "gt", "where",
-            "mean", "sum", "std", "var",
+            "rsqrt", "exp", "sin", "cos", "lerp", "clamp", "maximum", "minimum", "eq", "gt",
+            "where", "mean", "sum", "std", "var",
         ),
         "copy": (
-            "clone", "copy_", "_to_copy", "cat", "stack", "repeat", "index_select", "constant_pad_nd",
+            "clone", "copy_", "_to_copy", "cat", "stack", "repeat", "index_select",
+            "constant_pad_nd",
         ),
     }
 )  # fmt: skip
@@ -155,11 +157,11 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # In inference mode operators arrive here that are made of others, such as `linear`.
-        with self:
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+            # Made of others, as `linear`; inference mode alone shows such.  Not `func.decompose`,
+            # which takes apart more than torch does when it computes.
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
         result = func(*args, **kwargs)
         given = [tensor for tensor in _tensors((args, kwargs)) if self._is_here(tensor)]
         made = [tensor for tensor in _tensors(result) if self._is_here(tensor)]
@@ -189,14 +191,14 @@ def flops_of(operator: str, args: Any, result: Any) -> int:
         return _product_flops(args[1], args[2])
     kind = kind_of(operator)
     if kind == "convolution":
-        argument, weight, is_transposed = args[0], args[1], args[6]
-        places = argument if is_transposed else result
-        return 2 * int(places.numel()) * math.prod(weight.shape[1:])
+        is_transposed: bool = args[6]
+        places: Tensor = args[0] if is_transposed else result
+        weight: Tensor = args[1]
+        return 2 * places.numel() * math.prod(weight.shape[1:])
     if kind == "attention":
-        q, k, v = args[:3]
-        *outer, num_queries, width = q.shape
-        pairs = math.prod(outer) * num_queries * k.shape[-2]
-        return 2 * pairs * (width + int(v.shape[-1]))
+        q, k, v = (tensor.shape for tensor in args[:3])
+        pairs: int = math.prod(q[:-1]) * k[-2]
+        return 2 * pairs * int(q[-1] + v[-1])
     return 0
 
 
