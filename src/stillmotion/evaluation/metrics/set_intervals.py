@@ -22,7 +22,8 @@ even held the distance that it was drawn around.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -117,15 +118,28 @@ def _interval(
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
     values = []
-    for _ in range(rounds):
-        kept: dict[int, Tensor] = {}
-        for group, some in zip(groups, sets, strict=True):
-            if group not in kept:
-                order = rng.permutation(len(some))[: len(some) // 2]
-                kept[group] = torch.from_numpy(np.sort(order))
-        values.append(statistic(*(some[kept[g]] for g, some in zip(groups, sets, strict=True))))
+    with _one_thread():
+        for _ in range(rounds):
+            kept: dict[int, Tensor] = {}
+            for group, some in zip(groups, sets, strict=True):
+                if group not in kept:
+                    order = rng.permutation(len(some))[: len(some) // 2]
+                    kept[group] = torch.from_numpy(np.sort(order))
+            halves = (some[kept[g]] for g, some in zip(groups, sets, strict=True))
+            values.append(statistic(*halves))
     half = _Z95 * float(np.std(values, ddof=1))
     return value - half, value + half
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small matrices gain nothing by threads, which on a busy machine wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _groups(made: Tensor, real: Tensor, paired: bool) -> tuple[int, int]:
