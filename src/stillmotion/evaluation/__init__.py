@@ -7,6 +7,8 @@ benchmark/         runs of the papers' protocols: cases, methods, clips, scores
 report/            tables, plots and galleries of runs
 study/             user studies: the page, and what the answers say
 intervals.py       confidence intervals
+workers.py         work spread over processes
+sheets.py          clips as pictures, for pages
 comparison.py      paired tests between two methods
 samples.py         which prompts and seeds are measured: held out from training
 measure.py         one sample of each task: make it, judge it

@@ -39,23 +39,23 @@ def clips(folder: Path, *names: str) -> Path:
 def test_clips_are_found_by_the_names_of_their_pictures(stills: Path, tmp_path: Path) -> None:
     ours = clips(tmp_path / "ours", "cat.mp4", "dog.webp", "notes.txt")
     theirs = clips(tmp_path / "theirs", "cat-0.mp4", "dog-0.mp4")
-    cases, subject = find_cases({"ours": ours, "theirs": theirs}, stills, WORDS)
+    cases, source = find_cases({"ours": ours, "theirs": theirs}, stills, WORDS)
     assert [(case.name, case.prompt) for case in cases] == [("cat", "a cat"), ("dog", "a dog")]
-    assert subject.given_clip("theirs", cases[1]) == theirs / "dog-0.mp4"
-    assert scored_from(subject) == "files: decoded mp4"
+    assert source.given_clip("theirs", cases[1]) == theirs / "dog-0.mp4"
+    assert scored_from(source) == "files: decoded mp4"
 
 
 def test_files_without_loss_are_told_from_others(stills: Path, tmp_path: Path) -> None:
     exact = clips(tmp_path / "exact", "cat.webp", "dog.safetensors")
-    _, subject = find_cases({"exact": exact}, stills, WORDS)
-    assert scored_from(subject) == "files: lossless"
+    _, source = find_cases({"exact": exact}, stills, WORDS)
+    assert scored_from(source) == "files: lossless"
 
 
 def test_a_folder_of_frames_is_a_clip(stills: Path, tmp_path: Path) -> None:
     ours = clips(tmp_path / "ours", "cat.mp4")
     (ours / "dog").mkdir()
-    cases, subject = find_cases({"ours": ours}, stills, WORDS)
-    assert subject.given_clip("ours", cases[1]) == ours / "dog"
+    cases, source = find_cases({"ours": ours}, stills, WORDS)
+    assert source.given_clip("ours", cases[1]) == ours / "dog"
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_words_that_cannot_be_read_are_refused(
 
 def test_ends_are_named_as_beginnings(stills: Path, tmp_path: Path) -> None:
     ours = clips(tmp_path / "ours", "cat.mp4", "dog.mp4")
-    cases, subject = find_cases({"ours": ours}, stills, WORDS)
+    cases, source = find_cases({"ours": ours}, stills, WORDS)
     ends = tmp_path / "ends"
     ends.mkdir()
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(ends / "dog.png")
-    assert subject.end_picture(cases[1]) is None
-    ending = with_ends(subject, ends)
+    assert source.end_picture(cases[1]) is None
+    ending = with_ends(source, ends)
     assert ending.end_picture(cases[0]) is None
     assert ending.end_picture(cases[1]) == ends / "dog.png"
     (ends / "dog.png").rename(ends / "cow.png")
     with pytest.raises(InputError, match="a picture 'cow', with which no clip begins"):
-        with_ends(subject, ends)
+        with_ends(source, ends)

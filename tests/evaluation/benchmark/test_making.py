@@ -34,7 +34,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     facts = manifest(protocol="dynamicrafter", methods=METHODS, cases=CASES)
     return Plan(
         run=RunFolder(tmp_path / "run"), manifest=facts, protocol="dynamicrafter",
-        subject=RenderedScenes(64), methods=(REAL, "still"), choice=NOTHING,
+        source=RenderedScenes(64), methods=(REAL, "still"), choice=NOTHING,
         cases=tuple(case.name for case in CASES), num_frames=8,
     )  # fmt: skip
 
@@ -101,3 +101,13 @@ def test_frames_are_scored_as_the_file_gives_them_back(plan: Plan) -> None:
     assert error is not None
     assert 0 < error < 100
     assert np.isfinite(error)
+
+
+def test_real_clips_are_looked_at_once_for_each_case(plan: Plan) -> None:
+    words = [f"{part}=none" for part in ("clip", "perceptual", "flow", "judge")]
+    seeing = replace(plan, choice=ExtractorChoice.parse(words))
+    make_run(seeing, lambda: None)
+    samples = seeing.run.read_samples()
+    real = samples[REAL, "0000"].features
+    assert real["video-real"] == real["video"]
+    assert set(samples["still", "0000"].features) == {"video"}

@@ -34,7 +34,7 @@ class Entry:
 
 
 def spec(name: str) -> MethodSpec:
-    return MethodSpec(name=name, title=name, build=lambda context: own_methods.StillMaker())
+    return MethodSpec(name=name, title=name, build=own_methods.StillMaker)
 
 
 @pytest.fixture
@@ -120,6 +120,6 @@ def test_the_model_of_a_case_is_its_own_or_the_benchmarks() -> None:
 def test_the_picture_at_rest_is_the_picture() -> None:
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     job = Job(case=Case(name="x", prompt="", seed=0), still=Still(image=picture), num_frames=3)
-    frames = own_methods.StillMaker().make(job)
+    frames = own_methods.StillMaker(CONTEXT).make(job)
     assert frames.shape == (3, 4, 4, 3)
     assert (frames == picture).all()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stillmotion.errors import InputError
 from stillmotion.evaluation.benchmark.folder import Case
-from stillmotion.evaluation.benchmark.making import Bench, Subject
+from stillmotion.evaluation.benchmark.making import Plan, Source
 from stillmotion.media.images import load_image, write_picture
 from stillmotion.media.reading import READABLE_SUFFIXES
 from stillmotion.runtime.files import atomic_path
@@ -23,7 +23,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
-class GivenClips(Subject):
+class GivenClips(Source):
     """Files: clips by method and case, and the picture of each case."""
 
     clips: Mapping[tuple[str, str], str]
@@ -31,10 +31,10 @@ class GivenClips(Subject):
     ends: Mapping[str, str] = field(default_factory=dict)
     """The picture that clips of a case were to end with, where there is one."""
 
-    def prepare(self, bench: Bench, case: Case) -> None:
+    def prepare(self, plan: Plan, case: Case) -> None:
         """Copy the picture."""
         picture = load_image(Path(self.pictures[case.name]))
-        with atomic_path(bench.run.path / str(case.still), overwrite=True) as temporary:
+        with atomic_path(plan.run.path / str(case.still), overwrite=True) as temporary:
             write_picture(picture, temporary, format="PNG")
 
     def given_clip(self, method: str, case: Case) -> Path:
@@ -46,7 +46,7 @@ class GivenClips(Subject):
         return Path(self.ends[case.name]) if case.name in self.ends else None
 
 
-def with_ends(subject: GivenClips, folder: Path) -> GivenClips:
+def with_ends(source: GivenClips, folder: Path) -> GivenClips:
     """The same clips, which were to end with the pictures of a folder, named as those they begin
     with.
 
@@ -56,12 +56,12 @@ def with_ends(subject: GivenClips, folder: Path) -> GivenClips:
     found = _by_name(folder, _PICTURES, "pictures")
     ends = {_UNFIT.sub("-", name): str(path.resolve()) for name, path in found.items()}
     for name in ends:
-        if name not in subject.pictures:
+        if name not in source.pictures:
             raise InputError(
                 f"{folder} has a picture '{name}', with which no clip begins; name each end as its "
                 "beginning"
             )
-    return replace(subject, ends=ends)
+    return replace(source, ends=ends)
 
 
 def find_cases(
@@ -103,9 +103,9 @@ def find_cases(
     return cases, GivenClips(clips, by_case)
 
 
-def scored_from(subject: GivenClips) -> str:
+def scored_from(source: GivenClips) -> str:
     """What the frames of these clips went through, for the manifest."""
-    kinds = sorted({Path(clip).suffix.lower() for clip in subject.clips.values()})
+    kinds = sorted({Path(clip).suffix.lower() for clip in source.clips.values()})
     lossy = [kind.removeprefix(".") for kind in kinds if kind not in _LOSSLESS]
     return "files: " + ", ".join(["decoded " + one for one in lossy] or ["lossless"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stillmotion.evaluation.benchmark.cases import rendered_clip
 from stillmotion.evaluation.benchmark.folder import Case
-from stillmotion.evaluation.benchmark.making import Bench, Subject
+from stillmotion.evaluation.benchmark.making import Plan, Source
 from stillmotion.evaluation.benchmark.methods import Frames
 from stillmotion.evaluation.benchmark.real_clips import STRIDE, sample_clip
 from stillmotion.media.images import write_picture
@@ -20,16 +20,16 @@ from stillmotion.runtime.files import atomic_path
 
 
 @dataclass(frozen=True)
-class RenderedScenes(Subject):
+class RenderedScenes(Source):
     """Clips of the world."""
 
     size: int
     """Pixels of a side."""
 
-    def prepare(self, bench: Bench, case: Case) -> None:
+    def prepare(self, plan: Plan, case: Case) -> None:
         """Write the clip's first frame."""
-        clip = self.real_clip(case, bench.plan.num_frames)
-        _write_first(clip, bench.run.path / str(case.still))
+        clip = self.real_clip(case, plan.num_frames)
+        _write_first(clip, plan.run.path / str(case.still))
 
     def real_clip(self, case: Case, num_frames: int) -> Frames:
         """The clip of the scene."""
@@ -37,17 +37,17 @@ class RenderedScenes(Subject):
 
 
 @dataclass(frozen=True)
-class FilmedClips(Subject):
+class FilmedClips(Source):
     """Clips in files, whose paths are among the facts of the cases."""
 
     size: tuple[int, int]
     """Height and width."""
     stride: int = STRIDE
 
-    def prepare(self, bench: Bench, case: Case) -> None:
+    def prepare(self, plan: Plan, case: Case) -> None:
         """Write the clip's first frame."""
-        clip = self.real_clip(case, bench.plan.num_frames)
-        _write_first(clip, bench.run.path / str(case.still))
+        clip = self.real_clip(case, plan.num_frames)
+        _write_first(clip, plan.run.path / str(case.still))
 
     def real_clip(self, case: Case, num_frames: int) -> Frames:
         """The part of the file that the case's seed chooses."""

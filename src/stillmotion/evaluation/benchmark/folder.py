@@ -96,7 +96,8 @@ class Sample(_Record):
     """By the keys of `stillmotion.evaluation.metrics.catalogue`; None: not defined for this clip,
     such as a ratio of steps of a clip that rests."""
     features: dict[str, tuple[float, ...]] = {}
-    """What distances between sets compare, by the part: "video"; "video-real" of the real clip."""
+    """What distances between sets compare, by the part: "video"; "video-real" of the real clip,
+    which one sample of a case has."""
     num_frames: int
     seconds: float | None = None
     """How long making it took; None where it was not made here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,15 +34,15 @@ REAL = "real"
 Tick = Callable[[], None]
 
 
-class Subject:
+class Source(ABC):
     """Where the pictures of a benchmark come from, and its real clips if it has any.
 
     Sent to the worker processes: plain data.
     """
 
-    def prepare(self, bench: Bench, case: Case) -> None:
+    @abstractmethod
+    def prepare(self, plan: Plan, case: Case) -> None:
         """Write the picture of a case, and whatever else belongs to it, into the run folder."""
-        raise TypeError(f"{type(self).__name__} makes no pictures")
 
     def is_prepared(self, run: RunFolder, case: Case) -> bool:
         """Whether `prepare` has finished."""
@@ -72,7 +73,7 @@ class Plan:
     manifest: Manifest
     protocol: Protocols | None
     """None: clips that are only scored."""
-    subject: Subject
+    source: Source
     methods: tuple[str, ...]
     """Of the manifest, those that are asked for now."""
     cases: tuple[str, ...]
@@ -98,7 +99,7 @@ def num_parts(plan: Plan) -> int:
 
 def make_run(plan: Plan, tick: Tick) -> None:
     """Prepare the cases, then make and score each clip; `tick` is called for every one of both."""
-    missing = [case for case in plan.wanted if not plan.subject.is_prepared(plan.run, case)]
+    missing = [case for case in plan.wanted if not plan.source.is_prepared(plan.run, case)]
     for _ in range(len(plan.cases) - len(missing)):
         tick()
     for _ in spread(missing, _prepare_case, plan.processes, _open, plan):
@@ -132,12 +133,14 @@ class Bench:
     def sample(self, method: str, case: Case) -> Sample:
         """One clip, made, written, read again and scored."""
         frames, path, seconds = self._clip(method, case)
-        real = self.plan.subject.real_clip(case, self.plan.num_frames)
-        end = self.plan.subject.end_picture(case)
+        real = None
+        if method == REAL:  # once for each case; reports find it there for all methods
+            real = self.plan.source.real_clip(case, self.plan.num_frames)
+        end = self.plan.source.end_picture(case)
         scored = Scored(
             frames=frames, case=case, picture=load_image(self.run.path / str(case.still)),
-            real=None if method == REAL else real, end=None if end is None else load_image(end),
-            domain=tuple(self.plan.subject.domain_pictures(self.run, case)),
+            real=real, end=None if end is None else load_image(end),
+            domain=tuple(self.plan.source.domain_pictures(self.run, case)),
         )  # fmt: skip
         metrics, features = self.scorer.score(scored)
         return Sample(
@@ -147,12 +150,12 @@ class Bench:
 
     def _clip(self, method: str, case: Case) -> tuple[Frames, str, float | None]:
         """Frames as the file has them, its path for the sample, and seconds of making."""
-        given = self.plan.subject.given_clip(method, case)
+        given = self.plan.source.given_clip(method, case)
         if given is not None:
             return read_frames(given).frames, str(given), None
         begun = time.perf_counter()
         if method == REAL:
-            made = self.plan.subject.real_clip(case, self.plan.num_frames)
+            made = self.plan.source.real_clip(case, self.plan.num_frames)
             assert made is not None
         else:
             still = Still.load(self.run.path / str(case.still))
@@ -199,7 +202,7 @@ def _open(plan: Plan) -> None:
 
 def _prepare_case(case: Case) -> None:
     assert _bench is not None
-    _bench.plan.subject.prepare(_bench, case)
+    _bench.plan.source.prepare(_bench.plan, case)
 
 
 def _make_sample(task: tuple[str, Case]) -> Sample:

@@ -13,6 +13,7 @@ from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, TimeTravel
 from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter, load_dynamicrafter
 from stillmotion.evaluation.benchmark.methods import Context, Frames, Job, MethodSpec
+from stillmotion.media.fit import fit_picture
 from stillmotion.media.still import Still
 
 TRAVEL = TimeTravel(repeats=5, start=0.4, stop=0.8)
@@ -31,17 +32,23 @@ class AnimateZeroMaker:
 
     context: Context
     control: AnimateZeroSettings
+    takes_photographs: bool = False
+    """Whether it animates a picture that the model did not draw."""
     loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
     def make(self, job: Job) -> Frames:
-        """The clip of a still, by the model that drew it."""
+        """The clip of a still, by the model that drew it, or of a picture."""
         reference = reference_of(self.context.models["animatezero"], job.case.facts)
         if reference not in self.loaded:
             self.loaded.clear()  # one at a time: the cases come ordered by their models
             self.loaded[reference] = load_model(reference, device=self.context.device)
         model = self.loaded[reference]
+        still = job.still
+        if self.takes_photographs:
+            says = model.folder.description
+            still = Still(image=fit_picture(still.image, (says.height, says.width))[0])
         made = model.pipeline.animate(
-            job.still, model.styled(job.case.prompt), seed=job.case.seed,
+            still, model.styled(job.case.prompt), seed=job.case.seed,
             num_frames=job.num_frames, sampling=model.sampling, control=self.control,
         )  # fmt: skip
         frames: Frames = made.frames[0]
@@ -77,62 +84,33 @@ class DynamiCrafterMaker:
         return frames
 
 
+@dataclass
 class StillMaker:
     """The picture itself for the whole clip: what a perfect likeness without motion scores."""
+
+    context: Context
 
     def make(self, job: Job) -> Frames:
         """The picture, repeated."""
         return np.repeat(job.still.image[None], job.num_frames, 0)
 
 
-def _still(context: Context) -> StillMaker:
-    return StillMaker()
-
-
-def _animatezero(control: AnimateZeroSettings, context: Context) -> AnimateZeroMaker:
-    return AnimateZeroMaker(context, control)
-
-
-def _photographed(control: AnimateZeroSettings, context: Context) -> PhotographMaker:
-    return PhotographMaker(AnimateZeroMaker(context, control))
-
-
-@dataclass
-class PhotographMaker:
-    """AnimateZero on a picture that it did not draw."""
-
-    maker: AnimateZeroMaker
-
-    def make(self, job: Job) -> Frames:
-        """The clip of the picture, taken as a photograph of the model's size."""
-        from dataclasses import replace
-
-        return self.maker.make(replace(job, still=Still(image=job.still.image)))
-
-
-def _dynamicrafter(changes: Mapping[str, Any], says_text: bool, context: Context) -> Any:
-    return DynamiCrafterMaker(context, changes, says_text)
-
-
-def _of_animatezero(
-    name: str, title: str, control: AnimateZeroSettings, *, default: bool = True
-) -> MethodSpec:
+def _of_animatezero(name: str, title: str, control: AnimateZeroSettings) -> MethodSpec:
     return MethodSpec(
-        name=name, title=title, build=partial(_animatezero, control),
-        settings=_changed(control), protocols=("animatezero",),
-        default=("animatezero",) if default else (), model="animatezero",
+        name=name, title=title, build=partial(AnimateZeroMaker, control=control),
+        settings=_changed(control), protocols=("animatezero",), default=("animatezero",),
+        model="animatezero",
     )  # fmt: skip
 
 
 def _of_dynamicrafter(
-    name: str, title: str, changes: Mapping[str, Any], *, says_text: bool = True,
-    default: bool = True,
-) -> MethodSpec:  # fmt: skip
-    settings = dict(changes) if says_text else {**changes, "text": ""}
+    name: str, title: str, changes: Mapping[str, Any], *, says_text: bool = True
+) -> MethodSpec:
     return MethodSpec(
-        name=name, title=title, build=partial(_dynamicrafter, changes, says_text),
-        settings=settings, protocols=("dynamicrafter",),
-        default=("dynamicrafter",) if default else (), model="dynamicrafter",
+        name=name, title=title,
+        build=partial(DynamiCrafterMaker, changes=changes, says_text=says_text),
+        settings=dict(changes) if says_text else {**changes, "text": ""},
+        protocols=("dynamicrafter",), default=("dynamicrafter",), model="dynamicrafter",
     )  # fmt: skip
 
 
@@ -157,11 +135,14 @@ SPECS = (
     ),
     MethodSpec(
         name="animatezero-photograph", title="AnimateZero on the picture",
-        build=partial(_photographed, AnimateZeroSettings()), protocols=("dynamicrafter",),
+        build=partial(
+            AnimateZeroMaker, control=AnimateZeroSettings(), takes_photographs=True
+        ),
+        protocols=("dynamicrafter",),
         model="animatezero",
     ),
     MethodSpec(
-        name="still", title="the picture at rest", build=_still, default=("dynamicrafter",),
+        name="still", title="the picture at rest", build=StillMaker, default=("dynamicrafter",),
         is_bound=True,
     ),
 )  # fmt: skip

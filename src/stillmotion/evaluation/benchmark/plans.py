@@ -13,7 +13,7 @@ from stillmotion.evaluation.benchmark.animatezero import DrawnStills
 from stillmotion.evaluation.benchmark.cases import drawn_cases, in_order, rendered_cases
 from stillmotion.evaluation.benchmark.dynamicrafter import FilmedClips, RenderedScenes
 from stillmotion.evaluation.benchmark.folder import Case, Feature, Manifest, Method, RunFolder
-from stillmotion.evaluation.benchmark.making import REAL, Plan, Subject
+from stillmotion.evaluation.benchmark.making import REAL, Plan, Source
 from stillmotion.evaluation.benchmark.manifest import begin, described, versions
 from stillmotion.evaluation.benchmark.methods import Protocols
 from stillmotion.evaluation.benchmark.prompts import load_prompts, prompt_cases, shipped_prompts
@@ -84,8 +84,8 @@ def dynamicrafter_plan(ask: Ask, *, real: ChosenClips | None, samples: int, size
         InputError: the model does not know the world, or methods, weights or files do not fit.
     """
     if real is not None:
-        subject = FilmedClips((size, size))
-        return _plan(ask, "dynamicrafter", list(real.cases), subject, with_real=True)
+        source = FilmedClips((size, size))
+        return _plan(ask, "dynamicrafter", list(real.cases), source, with_real=True)
     model = ask.models["dynamicrafter"]
     _require_judge(model, "--clips FOLDER with real clips")
     says = read_description(resolve_model(model).path)
@@ -103,16 +103,16 @@ def clips_plan(
         InputError: as `clips.find_cases`, `clips.with_ends` and `clips.read_prompts`.
     """
     words = given.read_prompts(prompts, given.picture_names(stills))
-    cases, subject = given.find_cases(folders, stills, words)
+    cases, source = given.find_cases(folders, stills, words)
     if ends is not None:
-        subject = given.with_ends(subject, ends)
+        source = given.with_ends(source, ends)
     methods = [Method(name=name, title=name) for name in folders]
-    manifest = _manifest(ask, "clips", title, methods, cases, given.scored_from(subject))
-    return _begun(ask, manifest, None, subject, methods, cases)
+    manifest = _manifest(ask, "clips", title, methods, cases, given.scored_from(source))
+    return _begun(ask, manifest, None, source, methods, cases)
 
 
 def _plan(
-    ask: Ask, protocol: Protocols, cases: list[Case], subject: Subject, *, with_real: bool = False
+    ask: Ask, protocol: Protocols, cases: list[Case], source: Source, *, with_real: bool = False
 ) -> Plan:
     specs = chosen(protocol, ask.methods, ask.weights)
     methods = [described(spec, ask.models, ask.weights, cases) for spec in specs]
@@ -123,7 +123,7 @@ def _plan(
     manifest = _manifest(
         ask, protocol, f"Benchmark of {title}", methods, in_order(cases), ask.scored_from
     )
-    return _begun(ask, manifest, protocol, subject, methods, cases)
+    return _begun(ask, manifest, protocol, source, methods, cases)
 
 
 def _manifest(
@@ -143,12 +143,12 @@ def _manifest(
 
 
 def _begun(
-    ask: Ask, manifest: Manifest, protocol: Protocols | None, subject: Subject,
+    ask: Ask, manifest: Manifest, protocol: Protocols | None, source: Source,
     methods: Sequence[Method], cases: Sequence[Case],
 ) -> Plan:  # fmt: skip
     run = RunFolder(ask.folder)
     return Plan(
-        run=run, manifest=begin(run, manifest), protocol=protocol, subject=subject,
+        run=run, manifest=begin(run, manifest), protocol=protocol, source=source,
         methods=tuple(one.name for one in methods), cases=tuple(one.name for one in cases),
         choice=ask.choice, models=ask.models, weights=ask.weights, device=ask.device,
         processes=ask.processes, suffix=ask.suffix,

@@ -51,7 +51,7 @@ class Scored:
     picture: Frames
     """I_1 (h w 3); of another size it is scaled to cover the frame and cut, as methods do."""
     real: Frames | None = None
-    """The clip (f h w 3) that the picture is from."""
+    """The clip (f h w 3) that the picture is from, of which features are wanted as well."""
     end: Frames | None = None
     """A picture (h w 3) that the last frame was to be; fitted as `picture` is."""
     domain: tuple[Path, ...] = ()

@@ -6,8 +6,6 @@ the same frame of all clips at once.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,14 +19,13 @@ from stillmotion.errors import InputError
 from stillmotion.evaluation.benchmark.folder import Case, Sample
 from stillmotion.evaluation.report.runs import Run
 from stillmotion.evaluation.report.summary import Column, Summary
+from stillmotion.evaluation.sheets import MAX_SIDE, data_uri, sheet, webp
 from stillmotion.media.images import load_image
 from stillmotion.media.reading import read_frames
 
 MAX_BYTES = 64 * 2**20
 """Of a gallery's pictures; a page much larger opens slowly, on a phone not at all."""
 MAX_FRAMES = 120
-_MAX_SIDE = 16383
-"""Of a WebP picture."""
 _QUALITY = 88
 """Of clips that were made smaller; all others are embedded without loss."""
 
@@ -150,16 +147,13 @@ def strip(frames: NDArray[np.uint8], max_width: int) -> Strip:
     # About square: no side is too long for the format, and phones can hold it as a texture.
     columns = min(count, max(1, round(math.sqrt(count * shown_height / shown_width))))
     rows = math.ceil(count / columns)
-    if max(rows * shown_height, columns * shown_width) > _MAX_SIDE:
+    if max(rows * shown_height, columns * shown_width) > MAX_SIDE:
         raise InputError(
             f"a clip of {count} frames of {shown_width} x {shown_height} pixels is too large for "
             "a gallery; choose a smaller width"
         )
-    # Places left over repeat the last frame: compression blurs what lies side by side.
-    sheet = frames[np.minimum(np.arange(rows * columns), count - 1)]
-    sheet = sheet.reshape(rows, columns, shown_height, shown_width, 3).swapaxes(1, 2)
     return Strip(
-        data=_data_uri(sheet.reshape(rows * shown_height, -1, 3), lossless=not is_smaller),
+        data=data_uri(webp(sheet(frames, columns), _QUALITY if is_smaller else None)),
         width=shown_width, height=shown_height, columns=columns, num_frames=count,
         of_width=width, of_height=height, of_frames=num_frames,
     )  # fmt: skip
@@ -207,13 +201,6 @@ def _resized(frames: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
             for frame in frames
         ]
     )
-
-
-def _data_uri(picture: NDArray[np.uint8], *, lossless: bool) -> str:
-    buffer = io.BytesIO()
-    options = {"lossless": True, "exact": True} if lossless else {"quality": _QUALITY}
-    Image.fromarray(picture).save(buffer, format="WEBP", method=4, **options)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _remarks(rows: Sequence[Row], num_cases: int) -> Iterator[str]:

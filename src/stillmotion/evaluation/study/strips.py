@@ -6,23 +6,20 @@ number or speed, not what an encoder noted in the file, and not the length of th
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from stillmotion.errors import InputError
+from stillmotion.evaluation.sheets import MAX_SIDE, data_uri, sheet, webp
 from stillmotion.media.container import Clip
 from stillmotion.media.fit import Size, fit_picture
 
 Frames = NDArray[np.uint8]
 MAX_FPS = 30.0
-MAX_WEBP_SIDE = 16383
 _SMALL = 128
 """Frames up to this many pixels wide and high are shown enlarged, pixel by pixel, and exact."""
 _QUALITY = 90
@@ -69,7 +66,7 @@ def fit_clips(clips: Sequence[Clip], still: Size, side: int) -> Fitted:
     scale = min(side, largest) / max(still)
     size = (max(1, round(still[0] * scale)), max(1, round(still[1] * scale)))
     timing = Timing(size, count, fps)
-    if max(grid_size(timing)) > MAX_WEBP_SIDE:
+    if max(grid_size(timing)) > MAX_SIDE:
         raise InputError(
             f"{count} frames of {size[1]} x {size[0]} pixels do not fit into one picture; choose "
             "a smaller --side."
@@ -98,20 +95,24 @@ def encoded(clips: Sequence[Frames]) -> list[str]:
 
     The frames stand in rows of `columns(f)`.  Small ones are stored without loss.
     """
-    exact = is_small((clips[0].shape[1], clips[0].shape[2]))
-    files = [_webp(_grid(frames), exact=exact) for frames in clips]
+    quality = _quality((clips[0].shape[1], clips[0].shape[2]))
+    files = [webp(sheet(frames, columns(len(frames))), quality) for frames in clips]
     longest = max(len(file) for file in files) + len(_PADDING) + 4
-    return [_data_uri(_padded(file, longest)) for file in files]
+    return [data_uri(_padded(file, longest)) for file in files]
 
 
 def encoded_still(image: Frames, size: Size) -> str:
     """The picture (h w 3) at a size, as a data URI; nothing but its pixels is kept."""
-    return _data_uri(_webp(fit_picture(image, size)[0], exact=is_small(size)))
+    return data_uri(webp(fit_picture(image, size)[0], _quality(size)))
 
 
 def is_small(size: Size) -> bool:
     """Whether frames of this size are shown with crisp pixels."""
     return max(size) <= _SMALL
+
+
+def _quality(size: Size) -> int | None:
+    return None if is_small(size) else _QUALITY
 
 
 def columns(count: int) -> int:
@@ -144,29 +145,9 @@ def _torn(frame: Frames, stream: np.random.Generator) -> Frames:
     return torn
 
 
-def _grid(frames: Frames) -> Frames:
-    count, height, width, _ = frames.shape
-    across = columns(count)
-    down = math.ceil(count / across)
-    blank = np.zeros((across * down - count, height, width, 3), np.uint8)
-    whole = np.concatenate([frames, blank]).reshape(down, across, height, width, 3)
-    return np.ascontiguousarray(whole.swapaxes(1, 2).reshape(down * height, across * width, 3))
-
-
-def _webp(image: Frames, *, exact: bool) -> bytes:
-    """Without any record."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", lossless=exact, quality=_QUALITY, method=4)
-    return buffer.getvalue()
-
-
 def _padded(file: bytes, length: int) -> bytes:
     """The RIFF file with a chunk at its end that brings it to `length` bytes."""
     filler = length - len(file) - 8
     chunk = _PADDING + filler.to_bytes(4, "little") + bytes(filler)
     size = length - 8
     return file[:4] + size.to_bytes(4, "little") + file[8:] + chunk
-
-
-def _data_uri(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
