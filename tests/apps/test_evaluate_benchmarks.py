@@ -56,6 +56,7 @@ def test_clips_of_other_tools_are_scored_and_exported(made: Path, run: Run) -> N
     assert lines["flicker"][1]["mean"] == 0
     assert lines["i1_mse"][0]["mean"] == 0
     assert (made / "run" / "report.html").is_file()
+    assert facts["runs"][0]["command"].startswith(f"stillmotion evaluate clips {made / 'real'} ")
     sent = run("evaluate", "export", str(made / "run"), "-o", str(made / "vbench"))
     assert sent.code == 0, sent.err
     assert len(list((made / "vbench" / "videos" / "idle").glob("*.mp4"))) == 2

@@ -85,7 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], *, as_json: bool) -> int:
     try:
-        code = app(arguments, prog_name="stillmotion", standalone_mode=False)
+        # `obj` is the line itself, for commands that note how they were called.
+        code = app(arguments, prog_name="stillmotion", standalone_mode=False, obj=arguments)
     except _UsageError as error:
         if mistake := _told_mistake(error):
             fail(mistake, as_json=as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,6 +68,7 @@ ScoreAs = Annotated[
 
 @app.command()
 def animatezero(
+    context: typer.Context,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Stills.")] = 20,
     prompts: Annotated[
         str | None,
@@ -99,13 +99,14 @@ def animatezero(
     """
     from stillmotion.evaluation.benchmark.plans import animatezero_plan
 
-    ask = _ask(methods, weights, extractor, score_as, output, device, processes)
+    ask = _ask(context, methods, weights, extractor, score_as, output, device, processes)
     ask = _with_models(ask, animatezero=model)
     _run(animatezero_plan(ask, prompts=prompts, samples=samples), as_json=as_json, quiet=quiet)
 
 
 @app.command()
 def dynamicrafter(
+    context: typer.Context,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -154,7 +155,7 @@ def dynamicrafter(
     """
     from stillmotion.evaluation.benchmark.plans import dynamicrafter_plan
 
-    ask = _ask(methods, weights, extractor, score_as, output, device, processes)
+    ask = _ask(context, methods, weights, extractor, score_as, output, device, processes)
     ask = _with_models(ask, dynamicrafter=model, animatezero=animatezero_model)
     real = None if clips is None else _real_clips(clips, layout, prompts, samples, quiet=quiet)
     plan = dynamicrafter_plan(ask, real=real, samples=samples or NUM_SCENES, size=size)
@@ -163,6 +164,7 @@ def dynamicrafter(
 
 @app.command()
 def clips(
+    context: typer.Context,
     folders: Annotated[
         list[str],
         typer.Argument(
@@ -200,7 +202,7 @@ def clips(
     """Score clips that any other tool made, with the metrics of both papers."""
     from stillmotion.evaluation.benchmark.plans import clips_plan
 
-    ask = _ask(None, None, extractor, "lossless", output, device, processes)
+    ask = _ask(context, None, None, extractor, "lossless", output, device, processes)
     named = _named_folders(folders)
     plan = clips_plan(ask, named, stills, ends, prompts, title)
     _run(plan, as_json=as_json, quiet=quiet)
@@ -293,8 +295,9 @@ def _run(plan: Plan, *, as_json: bool, quiet: bool) -> None:
 
 
 def _ask(
-    methods: list[str] | None, weights: list[str] | None, extractor: list[str] | None,
-    score_as: str, output: Path, device: str, processes: int | None,
+    context: typer.Context, methods: list[str] | None, weights: list[str] | None,
+    extractor: list[str] | None, score_as: str, output: Path, device: str,
+    processes: int | None,
 ) -> Ask:  # fmt: skip
     from stillmotion.evaluation.benchmark.plans import Ask
     from stillmotion.evaluation.extractors.choice import ExtractorChoice
@@ -304,7 +307,7 @@ def _ask(
     if score_as not in suffixes:
         raise InputError(f"--score-as is lossless or mp4, not '{score_as}'")
     return Ask(
-        folder=output, command=_command(), choice=ExtractorChoice.parse(extractor or []),
+        folder=output, command=_command(context), choice=ExtractorChoice.parse(extractor or []),
         methods=tuple(methods or ()), weights=_pairs("--weights", weights or []),
         device=str(choose_device(device)), processes=processes or os.cpu_count() or 1,
         suffix=suffixes[score_as],
@@ -317,9 +320,9 @@ def _with_models(ask: Ask, **models: str) -> Ask:
     return replace(ask, models=models)
 
 
-def _command() -> str:
-    """The command as it was typed, but for where the program lies."""
-    return shlex.join(["stillmotion", *sys.argv[1:]])
+def _command(context: typer.Context) -> str:
+    """The command line, as it was given to `cli.main`."""
+    return shlex.join([context.find_root().info_name or "stillmotion", *context.obj])
 
 
 def _pairs(option: str, texts: list[str]) -> dict[str, str]:
