@@ -16,7 +16,7 @@ ROW_NAMES = {
     "b": "(b) + inserted latents",
     "c": "(c) + shared keys and values",
     "d": "(d) + window attention, positions uncorrected",
-    "e": "(e) + corrected positions: AnimateZero",
+    "e": "(e) + corrected positions: AnimateZero as in the paper",
 }
 
 

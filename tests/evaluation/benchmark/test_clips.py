@@ -86,6 +86,7 @@ def test_a_picture_without_words_is_named(stills: Path, tmp_path: Path) -> None:
         ("words.json", '{"cat": "a cat", "dog.png": "a dog"}'),
         ("words.csv", "name,prompt\ncat.png,a cat\ndog,a dog\n"),
         ("words.txt", "a cat\n\na dog\n"),
+        ("words.tsv", "dog.png\ta dog\ncat\ta cat\n"),
     ],
 )
 def test_words_are_read_from_each_kind_of_file(
@@ -98,7 +99,9 @@ def test_words_are_read_from_each_kind_of_file(
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("words.json", "[1]", "should hold an object of strings"),
+        ("words.json", "[1]", "cannot be read as prompts"),
+        ("words.json", '{"cat": 1}', "a prompt is no text"),
+        ("words.txt", "", "has 0 prompts for 2 pictures"),
         ("words.json", "{", "cannot be read as prompts"),
         ("words.csv", "cat\n", "cannot be read as prompts"),
         ("words.txt", "a cat\n", "has 1 prompts for 2 pictures"),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stillmotion.errors import InputError
-from stillmotion.evaluation.benchmark.clip_layouts import class_words, read_named_prompts
+from stillmotion.evaluation.benchmark.clip_layouts import class_words
+from stillmotion.evaluation.benchmark.named_prompts import read_named_prompts
 from stillmotion.evaluation.benchmark.real_clips import (
     FoundClips,
     case_name,

@@ -5,6 +5,7 @@ folder.py             the run folder: manifest, cases, samples
 manifest.py           a run's manifest: put together, and held against an older one
 cases.py              cases of the procedural world
 prompts.py            lists of prompts, among them the one that comes with the package
+named_prompts.py      prompts that are said of files
 real_clips.py         real clips as cases: chosen by lot, and cut
 clip_layouts.py       where UCF-101, MSR-VTT and other folders have their clips and words
 clips.py              clips that another tool made

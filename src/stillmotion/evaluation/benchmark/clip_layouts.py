@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from stillmotion.errors import InputError
+from stillmotion.evaluation.benchmark.named_prompts import read_named_prompts
 from stillmotion.media.reading import READABLE_SUFFIXES
 
 Layout = Literal["ucf101", "msrvtt", "folder"]
@@ -18,8 +18,6 @@ ALL_SPLITS = "all"
 _CLIPS = frozenset(READABLE_SUFFIXES) - {".png"}  # a .png is nearly always one picture
 _UCF_NAME = re.compile(r"v_(?P<kind>[A-Za-z]+)_g\d+_c\d+", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NAME_COLUMNS = ("file", "name", "path", "video", "video_id")
-_PROMPT_COLUMNS = ("prompt", "caption", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,53 +181,6 @@ def any_folder(folder: Path, files: Sequence[Path], prompts: Path | None) -> lis
             f"them {without[0].name}; give one {where}"
         )
     return clips
-
-
-def read_named_prompts(path: Path) -> dict[str, str]:
-    """Words by the file that they are said of.  Raises InputError as `any_folder` tells."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        suffix = path.suffix.lower()
-        if suffix == ".json":
-            content = json.loads(text)
-            if not isinstance(content, dict):
-                raise ValueError("it is no object")
-            pairs = list(content.items())
-        elif suffix == ".csv":
-            pairs = list(_csv_pairs(text))
-        else:
-            pairs = [_line_pair(line) for line in text.splitlines() if line.strip()]
-        if not all(isinstance(words, str) for _, words in pairs):
-            raise ValueError("a prompt is no text")
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise InputError(
-            f"{path} cannot be read as prompts ({error}); it should be .json with "
-            '{"clip.mp4": "prompt"}, .csv with the columns file,prompt, or text with the file, a '
-            "tab and the prompt on each line"
-        ) from error
-    return {str(name).replace("\\", "/").strip(): words.strip() for name, words in pairs}
-
-
-def _csv_pairs(text: str) -> Iterator[tuple[str, str]]:
-    rows = [row for row in csv.reader(text.splitlines(), strict=True) if row]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    name = next((header.index(one) for one in _NAME_COLUMNS if one in header), None)
-    words = next((header.index(one) for one in _PROMPT_COLUMNS if one in header), None)
-    if name is None or words is None:
-        name, words = 0, 1
-    else:
-        del rows[0]
-    for row in rows:
-        if len(row) <= max(name, words):
-            raise ValueError(f"a row has {len(row)} cells: {','.join(row)[:80]}")
-        yield row[name], row[words]
-
-
-def _line_pair(line: str) -> tuple[str, str]:
-    name, tab, words = line.partition("\t")
-    if not tab:
-        raise ValueError(f"there is no tab in: {line[:80]}")
-    return name, words
 
 
 def _gather(

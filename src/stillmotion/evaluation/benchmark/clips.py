@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from stillmotion.errors import InputError
 from stillmotion.evaluation.benchmark.folder import Case
 from stillmotion.evaluation.benchmark.making import Plan, Source
+from stillmotion.evaluation.benchmark.named_prompts import read_named_prompts
 from stillmotion.media.images import load_image, write_picture
 from stillmotion.media.reading import READABLE_SUFFIXES
 from stillmotion.runtime.files import atomic_path
@@ -111,27 +110,19 @@ def scored_from(source: GivenClips) -> str:
 
 
 def read_prompts(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Words by the name of the picture.
+    """Words by the name of the picture, of the pictures called `names`.
 
-    .json holds an object {name: prompt}, .csv two columns name,prompt; any other text file has a
-    prompt on each line, in the alphabetical order of `names`.
+    Files as `read_named_prompts` reads them; or text with nothing but a prompt on each line, in the
+    alphabetical order of `names`.
 
     Raises:
         InputError: no such file, or not as described.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            return _checked(path, json.loads(text))
-        if path.suffix.lower() == ".csv":
-            rows = [row for row in csv.reader(text.splitlines()) if row]
-            return {Path(row[0]).stem: row[1] for row in rows if row[:2] != ["name", "prompt"]}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, IndexError) as error:
-        raise InputError(
-            f"{path} cannot be read as prompts ({error}); it should be .json with "
-            '{"name": "prompt"}, .csv with name,prompt, or text with a prompt on each line'
-        ) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = _lines(path)
+    if path.suffix.lower() in (".json", ".csv") or any("\t" in line for line in lines):
+        said = read_named_prompts(path)
+        stems = {Path(name).stem: words for name, words in said.items()}
+        return {name: words for name in names if (words := said.get(name) or stems.get(name))}
     if len(lines) != len(names):
         raise InputError(
             f"{path} has {len(lines)} prompts for {len(names)} pictures; give one on each line, "
@@ -140,15 +131,18 @@ def read_prompts(path: Path, names: Sequence[str]) -> dict[str, str]:
     return dict(zip(sorted(names), lines, strict=True))
 
 
+def _lines(path: Path) -> list[str]:
+    """Those with words."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the prompts {path} cannot be read ({error}); check the name") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def picture_names(stills: Path) -> list[str]:
     """Names of the pictures in a folder, without endings.  Raises InputError without any."""
     return list(_by_name(stills, _PICTURES, "pictures"))
-
-
-def _checked(path: Path, value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(x, str) for x in value.values()):
-        raise InputError(f'{path} should hold an object of strings, {{"name": "prompt"}}')
-    return {Path(name).stem: words for name, words in value.items()}
 
 
 def _by_name(

@@ -12,18 +12,10 @@ import numpy as np
 from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings, TimeTravel
 from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter, load_dynamicrafter
+from stillmotion.evaluation.ablation import ROW_NAMES
 from stillmotion.evaluation.benchmark.methods import Context, Frames, Job, MethodSpec
 from stillmotion.media.fit import fit_picture
 from stillmotion.media.still import Still
-
-TRAVEL = TimeTravel(repeats=5, start=0.4, stop=0.8)
-FIG6_TITLES = {
-    "a": "AnimateDiff",
-    "b": "(b) + inserted latents",
-    "c": "(c) + shared keys and values",
-    "d": "(d) + window attention, positions uncorrected",
-    "e": "(e) + corrected positions: AnimateZero as in the paper",
-}
 
 
 @dataclass
@@ -121,11 +113,11 @@ def _changed(control: AnimateZeroSettings) -> dict[str, Any]:
 
 
 SPECS = (
-    _of_animatezero("animatediff", FIG6_TITLES["a"], FIG6_ROWS["a"]),
-    *(_of_animatezero(f"fig6-{row}", FIG6_TITLES[row], FIG6_ROWS[row]) for row in "bcde"),
+    _of_animatezero("animatediff", "AnimateDiff", FIG6_ROWS["a"]),
+    *(_of_animatezero(f"fig6-{row}", ROW_NAMES[row], FIG6_ROWS[row]) for row in "bcde"),
     _of_animatezero("animatezero", "AnimateZero", AnimateZeroSettings()),
     _of_animatezero(
-        "time-travel", "AnimateZero, time travel", AnimateZeroSettings(time_travel=TRAVEL)
+        "time-travel", "AnimateZero, time travel", AnimateZeroSettings(time_travel=TimeTravel())
     ),
     _of_dynamicrafter("dynamicrafter", "DynamiCrafter", {}),
     _of_dynamicrafter("without-text", "DynamiCrafter without text", {}, says_text=False),
