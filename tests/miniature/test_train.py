@@ -55,7 +55,7 @@ def test_mistakes_are_told() -> None:
 def test_stages_are_selected() -> None:
     assert selected_stages("all") == (
         "judge", "vae", "clip", "text-to-image", "domains", "motion", "control",
-        "video-image", "video", "context", "adapt", "joint", "interpolation",
+        "video-image", "video", "context", "adapt", "joint", "finish", "interpolation",
     )  # fmt: skip
     assert selected_stages("vae") == ("vae",)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from stillmotion.errors import InputError
 from stillmotion.training.loop import LoopSettings
 
-VIDEO_STAGES = ("video-image", "video", "context", "adapt", "joint", "interpolation")
-"""Those of the miniature DynamiCrafter: its image and text-to-video models, the paper's three, and
-interpolation."""
+VIDEO_STAGES = (
+    "video-image", "video", "context", "adapt", "joint", "finish", "interpolation",
+)  # fmt: skip
+"""Those of the miniature DynamiCrafter: its image and text-to-video models, the paper's three, one
+in which all of it goes on learning, and interpolation."""
 STAGES: tuple[str, ...] = (
     "vae", "clip", "text-to-image", "domains", "motion", "control", *VIDEO_STAGES,
 )  # fmt: skip
@@ -87,7 +89,8 @@ def cpu_recipe() -> Recipe:
             "context": _stage(1000, 32, 1e-3, bfloat16=False),
             "adapt": _stage(450, 4, 5e-4, bfloat16=False),
             "joint": _stage(1500, 4, 7e-4, bfloat16=False),
-            "interpolation": _stage(450, 4, 5e-4, bfloat16=False),
+            "finish": _stage(3600, 4, 5e-4, bfloat16=False),
+            "interpolation": _stage(900, 4, 5e-4, bfloat16=False),
         }
     )
 
@@ -114,6 +117,7 @@ def gpu_recipe() -> Recipe:
             "context": _stage(300, 256, 1e-3),
             "adapt": _stage(300, 32, 3e-4),
             "joint": _stage(600, 32, 3e-4),
+            "finish": _stage(600, 32, 3e-4),
             "interpolation": _stage(300, 32, 3e-4),
         },
     )

@@ -17,14 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stillmotion.dynamicrafter.image_context import ImageContext
-from stillmotion.dynamicrafter.stages import STAGES, TrainingStage
+from stillmotion.dynamicrafter.stages import TrainingStage
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.video import FULL_STRIDE, LATENTS_FILE, build_video_scheduler
+from stillmotion.miniature.video_stages import OWN_STAGES
 from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE, PART_CLASSES
 from stillmotion.runtime.files import write_json
 
-VIDEO_PACKAGES = {"dynamicrafter": "joint", "dynamicrafter-interp": "interpolation"}
+VIDEO_PACKAGES = {"dynamicrafter": "finish", "dynamicrafter-interp": "interpolation"}
 """Folders in the package, and the stages of which they hold the networks."""
 NUM_STEPS, GUIDANCE_SCALE, GUIDANCE_RESCALE = 25, 1.5, 0.7
 
@@ -57,7 +58,7 @@ def write_video_models(recipe: Recipe, folder: Path, package: Path) -> None:
         for part, kind in (("unet", DynamiCrafterUNet), ("image_context", ImageContext)):
             save_half(kind.from_pretrained(trained / part), target / part)
         shared = {part: f"../{theirs}" for part, theirs in _SHARED.items()}
-        _describe(recipe, folder, target, STAGES[stage], _TITLES[name], shared)
+        _describe(recipe, folder, target, OWN_STAGES[stage], _TITLES[name], shared)
         (target / "README.md").write_text(_UNMEASURED.format(title=_TITLES[name]))
 
 

@@ -5,6 +5,7 @@ Each saves what it made below `dynamicrafter/<stage>`; the next begins there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +40,17 @@ from stillmotion.runtime.seeds import derive_seed
 _FOLDER = "dynamicrafter"
 _CONTEXT, _UNET = "image_context", "unet"
 _ATTENTION_FILE = "image_attention.safetensors"
-_PREVIOUS = {"adapt": "video", "joint": "adapt", "interpolation": "joint"}
+_PREVIOUS = {"adapt": "video", "joint": "adapt", "finish": "joint", "interpolation": "finish"}
+OWN_STAGES: Mapping[str, TrainingStage] = {
+    **STAGES,
+    "finish": replace(training_everything(STAGES["joint"]), name="finish"),
+    "interpolation": training_everything(STAGES["interpolation"]),
+}
+"""The paper's stages, and where the miniature departs from them.
+
+The paper's text-to-video model had seen ten million clips, and its temporal layers rest.  This one
+has learned for an hour, so they go on learning, together with all else.
+"""
 
 
 def build_image_context(recipe: Recipe, embed_dims: int) -> ImageContext:
@@ -87,7 +98,7 @@ class VideoWorkshop:
         context = {"context": None, "adapt": self.folder / "context"}.get(name, before)
         self.train(
             StageRun(
-                stage=STAGES[name], out=self.folder / name, before=before, context=context,
+                stage=OWN_STAGES[name], out=self.folder / name, before=before, context=context,
                 budget=self.recipe.budgets[name],
             )
         )  # fmt: skip
