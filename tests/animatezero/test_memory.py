@@ -26,6 +26,7 @@ from stillmotion.animatezero.memory import (
     apply_plan,
     choose_plan,
     estimate_peak,
+    run_adapters,
     store_float8,
 )
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
@@ -201,7 +202,7 @@ def test_the_estimate_is_what_the_allocator_does(
     context = FrameContext(
         num_frames=CLIP.num_frames, num_reference_rows=num_rows - CLIP.num_frames
     )
-    adapters = [*control_adapters(control, context), ChunkedFeedForward(chunks)]
+    adapters = run_adapters(control, context, chunks)
 
     def call() -> Any:
         text = torch.zeros(2 * num_rows, 77, 8)

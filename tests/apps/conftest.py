@@ -127,7 +127,7 @@ def loaded_once(_models: dict[str, LoadedModel], monkeypatch: pytest.MonkeyPatch
             _models[key] = load_model(reference, **options)
         return _models[key]
 
-    monkeypatch.setattr("stillmotion.apps.recall.load_model", load)
+    monkeypatch.setattr("stillmotion.jobs.clip_jobs.load_model", load)
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_two_ends_and_loops(run: Run, interpolating: Path, picture: Path) -> Non
         (("--look", "neon"), "--look is not an option of dynamicrafter"),
         (("--gate-scale", "half"), "--gate-scale is 'half'; give LAYER:X"),
         (("--gate-scale", "99:1"), "There is no image cross-attention 99"),
-        (("--guidance-rescale", "2"), "guidance_rescale is 2.0"),
+        (("--guidance-rescale", "2"), "--guidance-rescale is 2.0; give a number of at most 1"),
         (("--memory", "huge"), "--memory is 'huge'"),
         (("--method", "magic"), "--method is 'magic'; it can be animatezero or dynamicrafter"),
     ],

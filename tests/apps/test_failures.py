@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from tests.apps.conftest import Run
 
-from stillmotion.apps.failures import sentence_for
 from stillmotion.errors import InputError
+from stillmotion.jobs.failures import sentence_for
 from tools.source import REPOSITORY
 
 ENVIRONMENT = {

@@ -47,6 +47,15 @@ COMMANDS = [
     ("study", "score"),
     ("bench",),
     ("bench", "counts"),
+    ("bench", "server"),
+    ("studio",),
+    ("serve",),
+    ("token",),
+    ("submit",),
+    ("watch",),
+    ("jobs",),
+    ("jobs", "list"),
+    ("jobs", "change"),
 ]
 # Taking an option away, or giving it another meaning, breaks somebody's script: it needs a new
 # major version and a changelog line.
@@ -54,18 +63,18 @@ INGREDIENTS = (
     "checkpoint vae motion lora motion-lora embedding ip-adapter ip-image scheduler clip-skip "
 )
 OPTIONS = {
-    "draw": "output count seed look steps guidance negative height width model device download "
-    "force json quiet " + INGREDIENTS,
+    "draw": "output count seed look steps guidance negative speed height width model device "
+    "download force json quiet " + INGREDIENTS,
     "animate": "method frame-stride conditioning-fps image-guidance guidance-rescale eta "
     "start-timestep exact-first-frame gate-scale output from count frames fps scale seed look "
     "preview last-frame loop seamless "
     "even-pace towards prompt-at motion-strength drift-correction time-travel time-travel-window "
-    "photograph trajectory first-frame fit steps guidance negative ablation insert-latents "
+    "photograph trajectory first-frame fit steps guidance negative speed ablation insert-latents "
     "share-kv kv-source window window-blocks query-position frame-norm window-length model device "
     "memory download force json quiet " + INGREDIENTS,
     "edit": "output count still control controlnet depth-model control-scale frames start stride "
-    "fps scale seed look steps guidance negative animatediff model device memory download force "
-    "json quiet",
+    "fps scale seed look steps guidance negative speed animatediff model device memory download "
+    "force json quiet",
     "story": "output folder dry-run device memory download force json quiet",
     "convert": "to base tokenizer variant allow-pickle force json",
     "models": "download json",
@@ -89,6 +98,7 @@ OPTIONS = {
     "evaluate dynamicrafter-settings": "settings samples model output folder processes device "
     "force json quiet",
     "evaluate memory": "json",
+    "evaluate speed": "samples model output device force json quiet",
     "evaluate animatezero": "samples prompts model methods weights extractor score-as output "
     "processes device json quiet",
     "evaluate dynamicrafter": "samples clips layout prompts size model animatezero-model methods "
@@ -102,6 +112,17 @@ OPTIONS = {
     "instructions words seed force json quiet",
     "study score": "output scores wins incomplete drop-failed force json",
     "bench counts": "model output force json quiet",
+    "bench server": "jobs listeners connections seconds output force json quiet",
+    "studio": "host port library workers device allow-model token-file host-name study open "
+    "logs",
+    "serve": "host port library workers device allow-model token-file host-name max-queue max-cost "
+    "max-library drain quiet",
+    "token": "token-file admin max-waiting max-cost requests-per-minute json",
+    "submit": "file set priority output server token-from force json quiet",
+    "watch": "output server token-from force json quiet",
+    "jobs list": "state count server token-from json",
+    "jobs change": "priority set server token-from json",
+    "jobs move": "before after server token-from json",
 }
 HEAVY = {"av", "diffusers", "numpy", "peft", "PIL", "torch", "transformers"}
 

@@ -11,8 +11,12 @@ from tests.models.tiny_folders import make_checkpoint, make_folder, make_lora
 
 from stillmotion.animatezero.ingredients import Ingredients
 from stillmotion.apps import ingredient_options as options
-from stillmotion.apps.ingredient_options import ingredients_from_options
+from stillmotion.apps.clip_jobs import files_of
+from stillmotion.apps.running import job_of
 from stillmotion.errors import InputError
+from stillmotion.jobs.model import DrawJob
+from stillmotion.jobs.sources import Found
+from stillmotion.jobs.wishes import ingredients_of
 from stillmotion.models.registry import PACKAGED, catalogue
 
 
@@ -133,18 +137,12 @@ def collect(arguments: list[str]) -> Ingredients:
         scheduler: options.Scheduler = None,
         clip_skip: options.ClipSkip = None,
     ) -> None:
-        found.append(
-            ingredients_from_options(
-                checkpoint=checkpoint,
-                vae=vae,
-                motion=motion,
-                lora=lora,
-                motion_lora=motion_lora,
-                embedding=embedding,
-                ip=(ip_adapter, ip_image),
-                sampler=(scheduler, clip_skip),
-            )
-        )
+        said = dict(locals())
+        alike = ("motion", "ip_adapter", "ip_image", "scheduler", "clip_skip")
+        chosen = {name: said[name] for name in alike}
+        job = job_of({"kind": "draw", "prompt": "", **chosen, **files_of(said)})
+        assert isinstance(job, DrawJob)
+        found.append(ingredients_of(job, lambda source: Found(Path(source.path or ""), "")))
 
     app(arguments, standalone_mode=False)
     [ingredients] = found

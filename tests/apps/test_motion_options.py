@@ -110,7 +110,7 @@ def test_a_clip_longer_than_the_window(run: Run, here: Path, still: Path) -> Non
         (["--query-position", "own", "--frames", "17"], "num_frames is 17; more than 16"),
         (["--frames", "5000", "--scale", "8"], "choose a smaller scale or fewer frames"),
         (["--frames", "0"], "Invalid value for '--frames'"),
-        (["--memory", "huge"], "memory is 'huge'; it can be auto, full, lean, small, tiny"),
+        (["--memory", "huge"], "memory is 'huge'; it can be auto, full, lean, small or tiny"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_written(

@@ -14,7 +14,7 @@ from tests.apps.conftest import Run, check_refused, save_picture
 
 from stillmotion import Still
 from stillmotion.animatezero.loading import LoadedModel, load_model
-from stillmotion.apps.previews import preview_writer
+from stillmotion.jobs.previews import file_writer, latent_preview, sheet_maker
 from stillmotion.media.images import load_image
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -30,7 +30,7 @@ def with_table(rows: list[list[float]] | None, monkeypatch: pytest.MonkeyPatch) 
         description = model.folder.description.model_copy(update={"latent_rgb": rows})
         return replace(model, folder=replace(model.folder, description=description))
 
-    monkeypatch.setattr("stillmotion.apps.recall.load_model", load)
+    monkeypatch.setattr("stillmotion.jobs.clip_jobs.load_model", load)
 
 
 def test_all_frames_in_a_row_and_the_clip_as_without(run: Run, here: Path, still: Path) -> None:
@@ -76,8 +76,8 @@ def test_a_table_of_another_shape_is_refused(
 
 def test_many_frames_are_shown_in_several_rows(here: Path, still: Path) -> None:
     model, path = load_model("miniature", device="cpu"), here / "p.png"
-    write = preview_writer(model, Still.load(still), path, 20)
     factor = model.pipeline.vae_scale_factor
+    write = sheet_maker(latent_preview(model, Still.load(still)), factor, 20, file_writer(path))
     latents = torch.zeros(1, CHANNELS, 18, 64 // factor, 64 // factor)
     write(0, latents)
     assert not path.exists()  # only every third step is shown,

@@ -17,9 +17,9 @@ from tests.dynamicrafter.tiny_pipeline import SIZE
 
 from stillmotion import Still, load_clip
 from stillmotion.animatezero.loading import LoadedModel, load_model
-from stillmotion.apps import jobs
-from stillmotion.apps.story_folder import key_of
-from stillmotion.apps.story_jobs import StorySettings, make_film
+from stillmotion.jobs import animating
+from stillmotion.jobs.story_folder import key_of
+from stillmotion.jobs.story_making import StorySettings, make_film
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.fit import fit_picture
 from stillmotion.media.images import load_image
@@ -53,7 +53,7 @@ def _models_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _LOADED[key] = load_model(reference, **options)
         return _LOADED[key]
 
-    monkeypatch.setattr("stillmotion.apps.story_shots.load_model", load)
+    monkeypatch.setattr("stillmotion.jobs.story_shots.load_model", load)
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +250,8 @@ def test_an_interrupted_film_goes_on(run: Run, film: Path, monkeypatch: pytest.M
             raise KeyboardInterrupt
         return animate(model, request, progress)
 
-    animate = jobs.animate
-    monkeypatch.setattr(jobs, "animate", interrupted)
+    animate = animating.animate
+    monkeypatch.setattr(animating, "animate", interrupted)
     command = ("story", "story.yaml", "-o", "film.mp4", "--json", "-q")
     stopped = run(*command)
     assert stopped.code == 130
@@ -352,7 +352,7 @@ def test_a_model_with_rounded_weights_is_loaded_anew(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan "tiny" stores the U-Net in 8 bits for good, which must not reach the next shot."""
-    monkeypatch.setattr("stillmotion.apps.story_shots.load_model", load_model)
+    monkeypatch.setattr("stillmotion.jobs.story_shots.load_model", load_model)
     script = "defaults: {steps: 2, frames: 2}\nshots: [{draw: a star}, {draw: a red cat}]"
     written(here, script)
     done = run("story", "story.yaml", "-o", "f.webp", "--memory", "tiny", "--json", "-q")

@@ -8,11 +8,12 @@ import pytest
 from tests.apps.conftest import Run, check_refused, save_picture
 from tests.apps.test_dynamicrafter import saved
 
-from stillmotion.apps.animate import said_nothing
-from stillmotion.apps.methods import DYNAMICRAFTERS_OWN
-from stillmotion.apps.story_cast import cast
-from stillmotion.apps.story_script import Options, read_script
 from stillmotion.errors import InputError
+from stillmotion.jobs.methods import DYNAMICRAFTERS_OWN
+from stillmotion.jobs.model import AnimateJob
+from stillmotion.jobs.sources import Found
+from stillmotion.jobs.story_cast import beside_script, cast
+from stillmotion.jobs.story_script import Options, read_script
 from stillmotion.media.transitions import CUT, Transition
 
 STAR = "{draw: a star}"
@@ -193,7 +194,7 @@ def test_defaults_are_for_the_shots_that_can_have_them(here: Path) -> None:
           - {continue: true, prompt: b}
           - {continue: true, prompt: b, transition: {fade: 1}, look: ink}
     """
-    first, second, third, fourth, fifth = cast(read_script(script(here, text)), here)
+    first, second, third, fourth, fifth = cast(read_script(script(here, text)), beside_script(here))
     assert [s.method for s in (first, second, third, fourth)] == [
         "animatezero", "dynamicrafter", "dynamicrafter", "animatezero",
     ]  # fmt: skip
@@ -210,20 +211,20 @@ def test_defaults_are_for_the_shots_that_can_have_them(here: Path) -> None:
 def test_scripts_have_the_options_of_the_methods() -> None:
     fields = Options.model_fields.keys()
     assert set(DYNAMICRAFTERS_OWN) <= fields
-    assert fields - {"drawing_model", "transition"} <= said_nothing().keys()
+    assert fields - {"drawing_model", "transition"} <= AnimateJob.model_fields.keys()
 
 
 def test_chapters_are_named_by_title_or_text(here: Path) -> None:
     text = "shots: [{draw: a, title: T, prompt: p}, {draw: a, prompt: 'p\n\n q'}, {draw: a}]"
-    found = cast(read_script(script(here, text)), here)
+    found = cast(read_script(script(here, text)), beside_script(here))
     assert [scene.chapter for scene in found] == ["T", "p q", "a"]
 
 
 def test_one_shot_of_a_picture_alone_needs_no_words(here: Path) -> None:
     save_picture(here / "p.png", 8, 8)
-    [scene] = cast(read_script(script(here, "shots: [{image: p.png}]")), here)
+    [scene] = cast(read_script(script(here, "shots: [{image: p.png}]")), beside_script(here))
     assert scene.chapter == "Shot 1"
-    assert scene.picture == here / "p.png"
+    assert scene.picture == Found(here / "p.png", "p.png")
 
 
 def test_a_script_of_a_megabyte_is_refused(here: Path) -> None:

@@ -12,6 +12,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from stillmotion.benchmarks.counting import KINDS, OTHER, Counts, Tally, counted, kind_of
+from stillmotion.kernels.choice import fused_on_meta
+from stillmotion.kernels.norms import add_layer_norm, group_norm_silu
+from stillmotion.kernels.pointwise import geglu
+from stillmotion.kernels.temporal import temporal_attention
 from stillmotion.runtime.memory import peak_bytes
 
 HALF = 2
@@ -218,6 +222,45 @@ def test_a_network_costs_the_same_every_time_and_on_a_cpu() -> None:
     on_cpu = counted(unet_call("cpu"), torch.device("cpu"))[1]
     assert on_cpu.total.flops == found.total.flops
     assert on_cpu.total.bytes_moved == pytest.approx(found.total.bytes_moved, rel=0.01)
+
+
+def test_fused_operators_by_hand() -> None:
+    """Each is one operation, which reads its arguments once."""
+    x, table = meta(6, 8, 2, 2), meta(3, 7, 4)
+    q, k = meta(5, 3, 6, 4), meta(5, 3, 6, 4)
+    src = meta(2, 6, 7, dtype=torch.int32)
+    queries = meta(2, 3, 6, 4)
+    weights = meta(2, 6, dtype=torch.float32)
+    with fused_on_meta():
+        norm = count(lambda: group_norm_silu(x, 4, meta(8), meta(8), add=meta(1, 8)))
+        half = count(lambda: geglu(meta(10, 8)))
+        total = count(lambda: add_layer_norm(meta(6, 8), meta(6, 8), meta(8), meta(8)))
+        plain = count(lambda: temporal_attention(q, k, k))
+        views = count(lambda: temporal_attention(q, k, k, src, table, table, queries, weights))
+    assert norm.total == Tally(
+        operations=1, bytes_moved=HALF * (2 * 192 + 3 * 8), largest_bytes=HALF * 192
+    )
+    assert half.total.bytes_moved == HALF * (80 + 40)
+    assert total.total.bytes_moved == HALF * (4 * 48 + 2 * 8)
+    assert plain.total.flops == 4 * (5 * 3) * 6 * 6 * 4
+    assert views.total.flops == 2 * 4 * (5 * 3) * 6 * (6 + 7) * 4
+    assert [list(c.by_kind()) for c in (norm, half, total, views)] == [
+        ["norm"], ["activation"], ["norm"], ["attention"],
+    ]  # fmt: skip
+
+
+def test_convolutions_keep_channels_last() -> None:
+    """On the meta device as on a CPU, if picture and weights lie so."""
+
+    def strides(device: str, last: bool) -> tuple[int, ...]:
+        order = torch.channels_last if last else torch.contiguous_format
+        conv = nn.Conv2d(3, 5, 3, device=device).to(memory_format=order).requires_grad_(False)
+        x = torch.zeros(2, 3, 6, 6, device=device).contiguous(memory_format=order)
+        return counted(lambda: conv(x), torch.device(device))[0].stride()
+
+    for last in (False, True):
+        assert strides("meta", last) == strides("cpu", last)
+    assert strides("meta", True) != strides("meta", False)
 
 
 def test_inference_mode_hides_no_operator() -> None:

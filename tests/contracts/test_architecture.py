@@ -15,11 +15,15 @@ from tools.source import PACKAGE, Module, package_modules, parse
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"types", "errors"}),
     frozenset({"diffusion", "world"}),
-    frozenset({"adapters", "media", "models", "runtime"}),
+    frozenset({"adapters", "kernels", "media", "models", "runtime"}),
     frozenset({"animatezero", "dynamicrafter"}),
     frozenset({"training"}),
     frozenset({"finetuning", "miniature"}),
     frozenset({"benchmarks", "evaluation"}),
+    frozenset({"jobs"}),
+    frozenset({"queueing"}),
+    frozenset({"server", "client"}),
+    frozenset({"studio"}),
     frozenset({"apps", "__main__"}),
 )
 ROW = {part: row for row, parts in enumerate(LAYERS) for part in parts}

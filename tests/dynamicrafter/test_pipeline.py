@@ -18,6 +18,7 @@ from tests.dynamicrafter.tiny_pipeline import (
 )
 from torch import Tensor
 
+from stillmotion.adapters.lean_savings import Savings
 from stillmotion.diffusion.guidance import multi_condition_guidance, rescale_guidance
 from stillmotion.dynamicrafter.conditioning import Conditioner
 from stillmotion.dynamicrafter.pipeline import DynamiCrafterPipeline
@@ -42,7 +43,8 @@ def picture(seed: int = 0, *shape: int) -> np.ndarray:
 
 def made(pipe: Any, *, seed: int = 1, frames: int = TRAINED_FRAMES, **changes: Any) -> Any:
     """`changes` are settings, but for the options of `animate`."""
-    options = {n: changes.pop(n) for n in ("last_frame", "memory", "progress") if n in changes}
+    names = ("last_frame", "memory", "progress", "savings")
+    options = {name: changes.pop(name) for name in names if name in changes}
     settings = replace(SETTINGS, **changes)
     return pipe.animate(
         picture(), "a ball", seed=seed, num_frames=frames, settings=settings, **options
@@ -230,7 +232,11 @@ def test_text_alone() -> None:
 def test_saved_and_loaded_it_is_the_same(pipe: Any, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path / "model")
     loaded = DynamiCrafterPipeline.from_pretrained(tmp_path / "model")
-    assert torch.equal(made(loaded).latents, made(pipe).latents)
+    plain = {"savings": Savings.none()}
+    assert torch.equal(made(loaded, **plain).latents, made(pipe, **plain).latents)
+    # Loaded weights begin anywhere in memory, on which the product of a single row, such as the
+    # time embedding, depends by a rounding.
+    assert (made(loaded).latents - made(pipe).latents).abs().max() < 1e-4
     assert loaded.model_fingerprint == pipe.model_fingerprint
     assert loaded.config.pace_kind == "conditioning_fps"
     with pytest.raises(ModelError, match="no model folder"):

@@ -19,7 +19,10 @@ from tests.dynamicrafter import golden
 from tests.tiny_models import randomise
 from torch import Tensor
 
-from stillmotion.dynamicrafter.dual_stream import gates, gates_scaled
+from stillmotion.adapters.adapter import adapted
+from stillmotion.adapters.lean_savings import Savings
+from stillmotion.adapters.lean_unet3d import unet3d_adapters
+from stillmotion.dynamicrafter.dual_stream import SharedContexts, gates, gates_scaled
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.errors import InputError, ModelError, StillmotionError
 
@@ -81,6 +84,20 @@ def test_equals_the_published_network_of_full_depth() -> None:
     unet, io = golden.unet(style), golden.read(f"{style}.io")
     with torch.no_grad():
         result = unet(**golden.inputs(style, "A", io)).sample
+    assert (result - io["A.output"]).abs().max() < 3e-4
+
+
+@golden.needs_golden
+@pytest.mark.parametrize("style", golden.CONFIGS)
+def test_with_every_saving_it_equals_the_published_network(style: str) -> None:
+    """Twice the same clip, as in guidance, so that the trunk is shared."""
+    unet, io = golden.unet(style), golden.read(f"{style}.io")
+    given = {name: torch.cat([x, x]) for name, x in golden.inputs(style, "A", io).items()}
+    num_frames = given["sample"].shape[2]
+    lean = [SharedContexts(), *unet3d_adapters(Savings(), num_frames)]
+    assert all(adapter.sites(unet) for adapter in lean)
+    with torch.no_grad(), adapted(unet, lean):
+        result = unet(**given).sample
     assert (result - io["A.output"]).abs().max() < 3e-4
 
 

@@ -198,7 +198,7 @@ def test_a_textual_inversion_is_a_word(folder: Path, plain: LoadedModel, tmp_pat
 
 def test_another_scheduler_on_the_same_noise(folder: Path, plain: LoadedModel) -> None:
     own = plain.pipeline.scheduler
-    for name in ("ddim", "dpm++", "euler", "lcm"):
+    for name in ("ddim", "dpm++", "euler", "euler-trailing", "lcm"):
         scheduler = load(folder, scheduler=name).pipeline.scheduler
         assert torch.equal(scheduler.alphas_cumprod, own.alphas_cumprod), name
         assert scheduler.config.prediction_type == own.config.prediction_type

@@ -24,7 +24,8 @@ from stillmotion.runtime.memory import (
 from stillmotion.runtime.system import host_memory
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
-NEED = dict(zip(PRESETS.values(), (1000, 500, 300, 100), strict=True))
+ON_CUDA = {name: plan.on(CUDA) for name, plan in PRESETS.items()}
+NEED = dict(zip(ON_CUDA.values(), (1000, 500, 300, 100), strict=True))
 
 
 def test_the_default_plan_changes_nothing() -> None:
@@ -45,14 +46,14 @@ def test_numbers_below_one_are_told(name: str) -> None:
 )
 def test_auto_takes_the_first_that_fits_with_room(free: int | None, expected: str) -> None:
     plan = plan_for("auto", device=CUDA, free_bytes=free, estimate=NEED.__getitem__)
-    assert plan == PRESETS[expected]
+    assert plan == ON_CUDA[expected]
 
 
 def test_a_named_preset_is_taken_without_a_count() -> None:
     def never(plan: MemoryPlan) -> int:
         raise AssertionError("counted")
 
-    for name, plan in PRESETS.items():
+    for name, plan in ON_CUDA.items():
         assert plan_for(name, device=CUDA, free_bytes=0, estimate=never) == plan
     with pytest.raises(InputError, match="memory is 'huge'; it can be auto, full, lean, small"):
         plan_for("huge", device=CUDA, free_bytes=0, estimate=never)
@@ -66,6 +67,14 @@ def test_a_device_without_memory_of_its_own_is_not_offloaded() -> None:
     assert PRESETS["tiny"].on(CUDA) == PRESETS["tiny"]
     named = plan_for("small", device=CPU, free_bytes=0, estimate=lambda plan: 0)
     assert named == replace(PRESETS["small"], offload="none")
+
+
+def test_few_frames_are_decoded_at_once_on_cuda() -> None:
+    assert ON_CUDA["full"] == replace(PRESETS["full"], decode_chunk=4)
+    assert {name: plan for name, plan in ON_CUDA.items() if name != "full"} == {
+        name: plan for name, plan in PRESETS.items() if name != "full"
+    }
+    assert PRESETS["full"].on(CPU).decode_chunk == 8
 
 
 def test_what_is_free_on_a_cpu() -> None:

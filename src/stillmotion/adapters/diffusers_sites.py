@@ -32,6 +32,10 @@ from stillmotion.errors import ModelError
 
 Block = Literal["down", "mid", "up"]
 Attend = Callable[["ProjectedAttention", Tensor], Tensor]
+Projection = Callable[[Tensor], Tensor]
+
+JOINT_PROJECTION = "_stillmotion_to_qkv"
+"""Attribute of an attention under which its three projections may lie as one."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +136,19 @@ def latent_multiple(unet: Any) -> int:
     return 1 << len(blocks)
 
 
-def _plain_self_attention(name: str, attention: nn.Module) -> nn.Module:
-    """`attention` itself, if `ProjectedAttention` tells all that it does."""
-    extras = ("spatial_norm", "group_norm", "norm_q", "norm_k")
-    is_plain = (
-        not attention.is_cross_attention
-        and not attention.residual_connection
+def is_plain_attention(attention: Any) -> bool:
+    """Whether `ProjectedAttention` tells all that an attention does, but for what it reads."""
+    extras = ("spatial_norm", "group_norm", "norm_q", "norm_k", "norm_cross")
+    return (
+        not attention.residual_connection
         and attention.rescale_output_factor == 1.0
         and all(getattr(attention, extra, None) is None for extra in extras)
     )
-    if not is_plain:
+
+
+def _plain_self_attention(name: str, attention: nn.Module) -> nn.Module:
+    """`attention` itself, if `ProjectedAttention` tells all that it does."""
+    if attention.is_cross_attention or not is_plain_attention(attention):
         raise ModelError(
             f"The attention '{name}' is not the plain self-attention of Stable Diffusion 1.5 and "
             "AnimateDiff; use a model of that family."
@@ -158,6 +165,19 @@ class ProjectedAttention:
         self.to_v: Callable[[Tensor], Tensor] = attention.to_v
         self._to_out: Sequence[Callable[[Tensor], Tensor]] = attention.to_out
         self._num_heads: int = attention.heads
+        self._joint: Projection | None = vars(attention).get(JOINT_PROJECTION)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether keys and values of the same tokens will be the same: no LoRA can be turned."""
+        return all(type(to) is nn.Linear for to in (self.to_k, self.to_v))
+
+    def to_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the same tokens, (... n c) each."""
+        if self._joint is None:
+            return self.to_q(x), self.to_k(x), self.to_v(x)
+        q, k, v = self._joint(x).chunk(3, dim=-1)
+        return q, k, v
 
     def split(self, x: Tensor) -> Tensor:
         """(... n c) -> (... heads n d)."""
@@ -228,18 +248,22 @@ class ReferenceRows(Adapter):
 
     def inject(self, model: nn.Module, undo: ExitStack) -> None:
         for module in motion_modules(model).values():
-            shadow(module, "forward", self._around(module.forward), undo)
+            shadow(module, "forward", FramesOnly(self._context, module.forward), undo)
 
-    def _around(self, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def frames_only(hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
-            # Blocks call with num_frames by name, the mid block with five positional arguments,
-            # all None but num_frames; it is known here anyway.
-            rows = self._context.unfold(hidden_states)
-            reference, frames = rows.tensor_split((self._context.num_reference_rows,), dim=1)
-            moved = forward(frames.flatten(0, 1), num_frames=self._context.num_frames)
-            return torch.cat([reference, moved.view_as(frames)], dim=1).flatten(0, 1)
 
-        return frames_only
+class FramesOnly:
+    """The forward of a motion module that is given reference rows and frames."""
+
+    def __init__(self, context: FrameContext, forward: Callable[..., Tensor]) -> None:
+        self._context, self._forward = context, forward
+
+    def __call__(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
+        # Blocks call with num_frames by name, the mid block with five positional arguments,
+        # all None but num_frames; it is known here anyway.
+        rows = self._context.unfold(hidden_states)
+        reference, frames = rows.tensor_split((self._context.num_reference_rows,), dim=1)
+        moved = self._forward(frames.flatten(0, 1), num_frames=self._context.num_frames)
+        return torch.cat([reference, moved.view_as(frames)], dim=1).flatten(0, 1)
 
 
 class PerFrameNorm(Adapter):
@@ -251,12 +275,16 @@ class PerFrameNorm(Adapter):
     def inject(self, model: nn.Module, undo: ExitStack) -> None:
         for name in self.sites(model):
             norm = model.get_submodule(name)
-            shadow(norm, "forward", self._per_frame(norm.forward), undo)
+            shadow(norm, "forward", EachFrame(norm.forward), undo)
 
-    @staticmethod
-    def _per_frame(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def normalise(x: Tensor) -> Tensor:
-            folded = x.transpose(1, 2).flatten(0, 1)  # b c f h w -> (b f) c h w
-            return forward(folded).view_as(x.transpose(1, 2)).transpose(1, 2)
 
-        return normalise
+class EachFrame:
+    """The forward of a motion module's norm that normalises each frame by itself."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
+        self._forward = forward
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(b c f h w) -> (b c f h w)."""
+        folded = x.transpose(1, 2).flatten(0, 1)  # (b f) c h w
+        return self._forward(folded).view_as(x.transpose(1, 2)).transpose(1, 2)

@@ -11,12 +11,17 @@ from stillmotion.animatezero.windows import EndBlend
 
 
 def control_adapters(
-    settings: AnimateZeroSettings, context: FrameContext, ends: EndBlend | None = None
+    settings: AnimateZeroSettings,
+    context: FrameContext,
+    ends: EndBlend | None = None,
+    *,
+    every_attention: bool = False,
 ) -> list[Adapter]:
     """What changes the U-Net as `settings` say; nothing for plain AnimateDiff in diffusers.
 
     `ends` is given if the last frame is.  If the settings need reference rows, `context` must
-    have one for each given frame, else none.
+    have one for each given frame, else none.  With `every_attention` those over frames that the
+    settings leave as they are get a form of this package too, as `LeanMotion` needs it.
     """
     adapters: list[Adapter] = []
     if settings.frame_norm == "per_frame":
@@ -25,5 +30,5 @@ def control_adapters(
         adapters.append(SharedKeysValues(context, ends))
     if context.num_reference_rows:
         adapters.append(ReferenceRows(context))
-    adapters.append(WindowAttention(settings, context.num_frames, ends))
+    adapters.append(WindowAttention(settings, context.num_frames, ends, everywhere=every_attention))
     return adapters

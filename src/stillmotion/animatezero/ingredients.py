@@ -16,6 +16,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False}),
     "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "euler": ("EulerDiscreteScheduler", {}),
+    "euler-trailing": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
     "lcm": ("LCMScheduler", {"clip_sample": False}),
 }
 """Schedulers by name: diffusers' class, and what is changed in the model's own configuration."""
@@ -129,6 +130,8 @@ def _number(text: str) -> float | None:
 
 
 def _shareable(value: Any) -> Any:
+    if isinstance(value, str) and Path(value).expanduser().exists():
+        value = Path(value)  # a motion module on this machine, not a hub id
     if isinstance(value, Path):
         return value.name
     if isinstance(value, tuple):

@@ -19,6 +19,7 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from stillmotion.adapters.adapter import Adapter, FrameContext, adapted, shadow
+from stillmotion.adapters.lean_savings import Savings
 from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.errors import ModelError
@@ -311,11 +312,21 @@ def _unet_activations(
         timestep = torch.empty((), dtype=torch.int64, device="meta")
         return unet(latents, timestep, encoder_hidden_states=text, return_dict=False)
 
-    adapters = control_adapters(control, context)
-    if feed_forward_chunks > 1:
-        adapters.append(ChunkedFeedForward(feed_forward_chunks))
-    with adapted(unet, adapters):
+    with adapted(unet, run_adapters(control, context, feed_forward_chunks)):
         return peak_bytes(call)
+
+
+def run_adapters(
+    control: AnimateZeroSettings, context: FrameContext, feed_forward_chunks: int
+) -> list[Adapter]:
+    """What is on the U-Net in a run, in the order of a run: the plan, control, exact savings.
+
+    But for what keeps projections of the text from call to call, which takes a few MiB.
+    """
+    savings = Savings()
+    chunks = [ChunkedFeedForward(feed_forward_chunks)] if feed_forward_chunks > 1 else []
+    control_of_run = control_adapters(control, context, every_attention=savings.motion)
+    return [*chunks, *control_of_run, *savings.adapters(context)]
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from stillmotion.adapters.adapter import adapted
+from stillmotion.adapters.adapter import FrameContext, adapted
 from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
 from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.animatezero.denoiser import Denoiser
@@ -120,7 +120,8 @@ def invert(
     end = sampled_alpha_bars(scheduler)[-1:].to(levels.alpha_bars)
     alpha_bars = torch.cat([levels.alpha_bars, end]).to(z)
     path = [z]
-    with adapted(denoiser.unet, [MotionBypass()]):
+    lean = denoiser.lean(FrameContext(num_frames=1), moves=False)
+    with adapted(denoiser.unet, [MotionBypass(), *lean]):
         steps = zip(scheduler.timesteps, pairwise(alpha_bars), strict=True)
         for timestep, (bar_t, bar_prev) in reversed(list(steps)):
             z_prev = z

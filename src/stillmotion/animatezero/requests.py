@@ -11,13 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stillmotion.adapters.lean_savings import Savings
 from stillmotion.animatezero.guide import ControlGuide
 from stillmotion.animatezero.photograph import PhotographSettings
 from stillmotion.animatezero.prompt import PromptTrack
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.diffusion.settings import SamplingSettings
+from stillmotion.diffusion.speed import EXACT, SpeedSettings, speed_of
 from stillmotion.errors import InputError
 from stillmotion.media.still import Still
+from stillmotion.runtime.compiling import Compiling
 from stillmotion.runtime.memory import MemoryPlan
 
 Progress = Callable[[int, int], None]
@@ -34,12 +37,19 @@ class DrawExtras(TypedDict, total=False):
 
     `guide`: maps to follow, the first for a still.  `image_embeds`: what an IP-Adapter made of a
     picture.  `memory`: what is done to need less of it; of a plan, sampling and decoding see to
-    `sequential_guidance` and `decode_chunk`, `apply_plan` to the rest.
+    `sequential_guidance` and `decode_chunk`, `apply_plan` to the rest.  `speed`: approximations
+    that save time, settings or a name out of `SPEEDS`; exact by default.  `savings`: work that is
+    left out without changing results but for rounding; all that there is by default.
+    `compiling`: compile the blocks of the U-Net, see `runtime/compiling.py`; not by default, since
+    the first step of each clip then takes longer.
     """
 
     guide: ControlGuide | None
     image_embeds: tuple[Tensor, ...]
     memory: MemoryPlan
+    speed: SpeedSettings | str
+    savings: Savings
+    compiling: Compiling | None
     progress: Progress | None
 
 
@@ -83,6 +93,12 @@ class Setup:
     image_embeds: tuple[Tensor, ...] = ()
     memory: MemoryPlan = field(default_factory=MemoryPlan)
     photograph: PhotographSettings = field(default_factory=PhotographSettings)
+    speed: SpeedSettings | str = EXACT
+    savings: Savings = field(default_factory=Savings)
+    compiling: Compiling | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "speed", speed_of(self.speed))
 
     @classmethod
     def of(cls, extras: Mapping[str, Any]) -> Setup:

@@ -29,6 +29,7 @@ from stillmotion.animatezero.sampling import (
     draw_trajectory,
 )
 from stillmotion.diffusion.settings import SamplingSettings
+from stillmotion.diffusion.speed import speed_of
 from stillmotion.errors import InputError
 from stillmotion.media.lost_detail import with_lost_detail
 from stillmotion.media.pixels import from_pixels
@@ -123,6 +124,7 @@ class Runner:
             settings=self.sampling,
             model={"name": now.model_name, "fingerprint": now.model_fingerprint},
             scheduler_fingerprint=now.scheduler_fingerprint,
+            speed=denoiser.speed,
         )
 
     def _denoiser(self, prompt: Prompt, rows: list[int], generator: torch.Generator) -> Denoiser:
@@ -140,6 +142,10 @@ class Runner:
             control=FrameControl(guide, rows, scheduler.timesteps) if guide else None,
             image_embeds=self.setup.image_embeds,
             sequential_guidance=self.setup.memory.sequential_guidance,
+            savings=self.setup.savings,
+            compiling=self.setup.compiling,
+            one_text=isinstance(prompt, str),
+            speed=speed_of(self.setup.speed),
         )
 
     def _row_embeds(self, prompt: Prompt, rows: list[int]) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stillmotion.adapters.adapter import FrameContext, adapted
+from stillmotion.adapters.adapter import Adapter, FrameContext, adapted
 from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
 from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.adapters.v1_norm import AcrossFramesResnetNorm
@@ -24,6 +24,7 @@ from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.animatezero.time_travel import renoise
 from stillmotion.animatezero.windows import EndBlend
 from stillmotion.diffusion.noise import correlated_noise
+from stillmotion.diffusion.speed import EXACT_CALL, Call
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,20 @@ class Start:
 
 
 def denoise(
-    denoiser: Denoiser, z_t: Tensor, timestep: Tensor, reference: Tensor | None = None
+    denoiser: Denoiser,
+    z_t: Tensor,
+    timestep: Tensor,
+    reference: Tensor | None = None,
+    call: Call = EXACT_CALL,
 ) -> tuple[Tensor, Tensor]:
     """One denoising step of all frames: Z_{t−1} = Denoiser(Z_t, t_prompt, t).
 
     Equation: AnimateZero Eq. 10
 
     `z_t` (1 c f h w) -> z_{t−1} and the network's guided prediction, both of the same shape;
-    `reference` as in `Denoiser.predict`.
+    `reference` and `call` as in `Denoiser.predict`.
     """
-    prediction = denoiser.predict(z_t, timestep, reference)
+    prediction = denoiser.predict(z_t, timestep, reference, call)
     return denoiser.step(prediction, timestep, z_t), prediction
 
 
@@ -83,10 +88,13 @@ def draw_trajectory(denoiser: Denoiser, noise: Tensor, hooks: Hooks) -> Tensor:
     """Text to image with the motion modules bypassed: `noise` (1 c h w) -> (s+1 c h w)."""
     z = noise.unsqueeze(2) * denoiser.scheduler.init_noise_sigma
     trajectory = [z]
-    with adapted(denoiser.unet, [MotionBypass()]):
+    denoiser = denoiser.with_reuse()
+    calls = denoiser.calls([1] * len(denoiser.scheduler.timesteps))
+    lean = denoiser.lean(FrameContext(num_frames=1), moves=False)
+    with adapted(denoiser.unet, [MotionBypass(), *lean, *_reuse(denoiser)]):
         for index, timestep in enumerate(denoiser.scheduler.timesteps):
             z_t = z
-            z, prediction = denoise(denoiser, z_t, timestep)
+            z, prediction = denoise(denoiser, z_t, timestep, call=calls[index])
             hooks.denoised()
             if hooks.on_step is not None:
                 z = hooks.on_step(Step(index, timestep, z, z_t, prediction))
@@ -111,15 +119,18 @@ def animate_latents(
     z = anchors.insert(start.noise * denoiser.scheduler.init_noise_sigma, 0)
     # The given frames are part of the chain where noise is shared.
     z = anchors.insert(correlated_noise(z, settings.noise_correlation), 0)
-    adapters = control_adapters(settings, context, ends)
+    adapters = control_adapters(settings, context, ends, every_attention=denoiser.savings.motion)
     if start.norms_across_frames:
         adapters.append(AcrossFramesResnetNorm(context))
-    with adapted(denoiser.unet, adapters):
-        for index, times in enumerate(settings.denoisings(len(timesteps))):
+    adapters += denoiser.lean(context)
+    denoiser, denoisings = denoiser.with_reuse(), settings.denoisings(len(timesteps))
+    calls = iter(denoiser.calls(denoisings))
+    with adapted(denoiser.unet, [*adapters, *_reuse(denoiser)]):
+        for index, times in enumerate(denoisings):
             timestep, reference = timesteps[index], anchors.references(index)
             for left in reversed(range(times)):
                 z_t = z
-                z, prediction = denoise(denoiser, z_t, timestep, reference)
+                z, prediction = denoise(denoiser, z_t, timestep, reference, next(calls))
                 hooks.denoised()
                 z = anchors.correct(z, index + 1)
                 if start.keeps_colours and index + 1 == len(timesteps):
@@ -133,3 +144,8 @@ def animate_latents(
                 replaced = hooks.on_step(Step(index, timestep, z, z_t, prediction))
                 z = z if replaced is z else anchors.insert(replaced, index + 1)
     return z
+
+
+def _reuse(denoiser: Denoiser) -> list[Adapter]:
+    """What lets the U-Net use deep features again, if the denoiser does."""
+    return [] if denoiser.reuse is None else [denoiser.reuse]

@@ -62,8 +62,13 @@ def decomposed_pool(z: Tensor, positions: Tensor, projection: Projection) -> Poo
     part.  `z` (... f c), `positions` (l c) -> token (... f c), position (l c), before the split
     into heads.
     """
+    return Pool(projection(z), position_part(positions, projection))
+
+
+def position_part(positions: Tensor, projection: Projection) -> Tensor:
+    """W p_j without the bias, (l c) -> (l c): what a position adds to a projected token (Eq. 7)."""
     bias = projection(torch.zeros_like(positions[:1]))  # 0 for AnimateDiff's own projections
-    return Pool(projection(z), projection(positions) - bias)
+    return projection(positions) - bias
 
 
 def window_attention(q: Tensor, k: Tensor, v: Tensor, src: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +54,6 @@ from stillmotion.apps.ingredient_options import (
     MotionLora,
     Scheduler,
     Vae,
-    ingredients_from_options,
 )
 from stillmotion.apps.options import (
     MACHINE,
@@ -69,12 +67,10 @@ from stillmotion.apps.options import (
     Negative,
     Quiet,
     Seed,
+    Speed,
     Steps,
-    on_or_off,
 )
-
-if TYPE_CHECKING:
-    from stillmotion.apps.wishes import Wish
+from stillmotion.apps.running import Terminal, make
 
 app = typer.Typer()
 
@@ -132,6 +128,7 @@ def animate(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = None,
+    speed: Speed = None,
     row: Annotated[
         str | None,
         typer.Option(
@@ -256,107 +253,21 @@ def animate(
     said = dict(locals())
     _check_inputs(still, source, last_frame, is_loop=loop or seamless)
 
-    from stillmotion.apps.methods import DYNAMICRAFTER, chosen_method
-    from stillmotion.apps.outputs import check_clip_outputs
-    from stillmotion.apps.previews import check_preview_path
+    from stillmotion.jobs.outputs import check_clip_outputs
+    from stillmotion.jobs.previews import check_preview_path
 
     check_clip_outputs(output, count, overwrite=force)
     check_preview_path(preview, overwrite=force)
-    if chosen_method(method, model, source) == DYNAMICRAFTER:
-        _animate_by_dynamicrafter(said)
-    else:
-        _animate_by_animatezero(said)
 
+    from stillmotion.apps.clip_jobs import job_from_options
+    from stillmotion.jobs.context import Output
 
-def _animate_by_animatezero(said: dict[str, Any]) -> None:
-    """`said`: the options of `animate` by the names of its parameters."""
-    from stillmotion.apps import jobs
-    from stillmotion.apps.console import Notes, show
-    from stillmotion.apps.methods import ANIMATEZERO, DYNAMICRAFTERS_OWN, refuse_options
-    from stillmotion.apps.recall import prepare
-    from stillmotion.runtime.progress import Progress
-
-    refuse_options(ANIMATEZERO, {name: said[name] for name in DYNAMICRAFTERS_OWN})
-    say = Notes()
-    loaded, request = prepare(wish_of(said), say)
-    jobs.check_animation(loaded, request, say)
-    with Progress("animate", quiet=said["quiet"]) as progress:
-        facts = jobs.animate(
-            loaded, request, lambda done, total: progress.update(completed=done, total=total)
-        )
-    show(_told(facts), facts | {"notes": say.said}, as_json=said["as_json"])
-
-
-_AS_THEY_ARE = (
-    "still", "last_frame", "loop", "seamless", "prompt", "towards", "source", "photograph", "seed",
-    "count", "model", "look", "row", "fps", "scale", "output", "device", "download", "memory",
-    "preview", "quiet",
-)  # fmt: skip
-_CONTROLS = (
-    "kv_source", "window", "query_position", "frame_norm", "window_length", "motion_strength",
-)  # fmt: skip
-_SWITCHES = {
-    "insert_latents": "insert_latents", "share_keys_values": "share_kv", "even_pace": "even_pace",
-    "drift_correction": "drift_correction",
-}  # fmt: skip
-"""Settings that are on or off, and the options that say so."""
-_FILES = ("checkpoint", "vae", "motion", "lora", "motion_lora", "embedding")
-
-
-def said_nothing() -> dict[str, Any]:
-    """The options of `animate` by the names of its parameters, as if only `output` was given."""
-    return {name: option.default for name, option in signature(animate).parameters.items()}
-
-
-def wish_of(said: dict[str, Any]) -> Wish:
-    """For AnimateZero, from the options of `animate` by the names of its parameters."""
-    from stillmotion.apps.wishes import Wish
-
-    blocks = said["window_blocks"]
-    switches = {
-        setting: on_or_off(option.replace("_", "-"), said[option])
-        for setting, option in _SWITCHES.items()
-    }
-    return Wish(
-        **{name: said[name] for name in _AS_THEY_ARE},
-        prompt_at=tuple(said["prompt_at"] or ()),
-        photographs={name: said[name] for name in ("trajectory", "first_frame", "fit")},
-        ingredients=ingredients_from_options(
-            **{name: said[name] for name in _FILES},
-            ip=(said["ip_adapter"], said["ip_image"]),
-            sampler=(said["scheduler"], said["clip_skip"]),
-        ),
-        num_frames=said["frames"],
-        sampling={
-            "num_inference_steps": said["steps"],
-            "guidance_scale": said["guidance"],
-            "negative_prompt": said["negative"],
-            "clip_skip": said["clip_skip"],
-        },
-        control={
-            **switches,
-            **{name: said[name] for name in _CONTROLS},
-            "window_blocks": tuple(blocks.split(",")) if blocks else None,
-        },
-        time_travel={"repeats": said["time_travel"], "window": said["time_travel_window"]},
-        overwrite=said["force"],
+    make(
+        job_from_options(said),
+        Output(path=output, overwrite=force, preview=preview),
+        Terminal("animate", device, download, as_json, quiet),
+        _told,
     )
-
-
-def _animate_by_dynamicrafter(said: dict[str, Any]) -> None:
-    """`said`: the options of `animate` by name."""
-    from stillmotion.apps import dynamicrafter_jobs, dynamicrafter_wishes
-    from stillmotion.apps.console import Notes, show
-    from stillmotion.apps.methods import DYNAMICRAFTER, DYNAMICRAFTERS_OWN, SHARED, refuse_options
-    from stillmotion.runtime.progress import Progress
-
-    known = {*SHARED, *DYNAMICRAFTERS_OWN}
-    refuse_options(DYNAMICRAFTER, {n: value for n, value in said.items() if n not in known})
-    say = Notes()
-    job = dynamicrafter_jobs.prepare(dynamicrafter_wishes.wish_of(said), say)
-    with Progress("animate", quiet=said["quiet"]) as progress:
-        facts = job.run(lambda done, total: progress.update(completed=done, total=total))
-    show(dynamicrafter_jobs.told(facts), facts | {"notes": say.said}, as_json=said["as_json"])
 
 
 def _check_inputs(
@@ -377,6 +288,11 @@ def _check_inputs(
 
 
 def _told(facts: dict[str, Any]) -> str:
+    """What was made, a line for each clip."""
+    if facts["method"] == "dynamicrafter":
+        from stillmotion.jobs import dynamicrafter
+
+        return dynamicrafter.told(facts)
     num_frames, lines = facts["num_frames"], []
     length = "1 frame" if num_frames == 1 else f"{num_frames} frames"
     for clip in facts["clips"]:

@@ -8,30 +8,43 @@ from typing import Annotated
 import typer
 
 from stillmotion import __version__
-from stillmotion.apps import (
-    animate,
-    bench,
-    convert,
-    doctor,
-    draw,
-    edit,
-    evaluate,
-    inspect,
-    story,
-    study,
-    train,
-)
+from stillmotion.adapters.unused_imports import defer_unused_imports
 from stillmotion.apps.console import fail, hushed_libraries
-from stillmotion.apps.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR, sentence_for
+from stillmotion.apps.lazy import group_of
 from stillmotion.apps.options import FLAG
+from stillmotion.jobs.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR, sentence_for
+from stillmotion.runtime.threads import training_threads, use_threads
 from stillmotion.training.interrupts import termination_as_interrupt
 
 # click's base of all mistakes on the command line.  Newer versions of typer carry a click of their
 # own, whose classes are not those of the package `click`.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
+#: Every command and where it is, in the order of the help; see `apps/lazy.py`.
+COMMANDS = {
+    "draw": "draw",
+    "animate": "animate",
+    "edit": "edit",
+    "story": "story",
+    "convert": "convert",
+    "doctor": "doctor",
+    "models": "doctor",
+    "inspect": "inspect",
+    "train": "train",
+    "evaluate": "evaluate",
+    "study": "study",
+    "bench": "bench",
+    "studio": "studio",
+    "serve": "serve",
+    "token": "serve",
+    "submit": "remote",
+    "watch": "remote",
+    "jobs": "remote:jobs_app",
+}
+
 app = typer.Typer(
     name="stillmotion",
+    cls=group_of(COMMANDS),
     help="Draw a still, choose one, and animate exactly that still.",
     epilog="Start with: `stillmotion draw 'a red balloon over green hills' -o balloon.png`, then "
     "`stillmotion animate balloon.png 'a red balloon rising' -o balloon.mp4`",
@@ -48,6 +61,16 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Threads of the CPU to compute with; without it 1 or 2, as many as are free.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -60,24 +83,16 @@ def _common(
     ] = False,
 ) -> None:
     """Options before the command; `--version` does its work in its callback."""
-
-
-app.add_typer(draw.app)
-app.add_typer(animate.app)
-app.add_typer(edit.app)
-app.add_typer(story.app)
-app.add_typer(convert.app)
-app.add_typer(doctor.app)
-app.add_typer(inspect.app, name="inspect")
-app.add_typer(train.app, name="train")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(study.app, name="study")
-app.add_typer(bench.app, name="bench")
+    if threads is None and context.invoked_subcommand == "train":
+        threads = training_threads()
+    context.with_resource(use_threads(threads))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for what the user can mend, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # a process of its own, to which nobody else has imported anything
+        defer_unused_imports()
     with hushed_libraries(), termination_as_interrupt():
         code = _run(given or ["--help"], as_json="--json" in given)
     sys.exit(code)

@@ -25,9 +25,10 @@ def doctor(device: Device = "auto", as_json: Json = False) -> None:
     from stillmotion.apps.speed import measure_speed
     from stillmotion.errors import ModelError
     from stillmotion.runtime.system import choose_device, system_facts
+    from stillmotion.runtime.threads import threads_in_use
 
     place = choose_device(device)
-    facts: dict[str, Any] = asdict(system_facts())
+    facts: dict[str, Any] = asdict(system_facts()) | {"threads": asdict(threads_in_use())}
     try:
         facts["speed"] = asdict(measure_speed(place))
     except ModelError as error:  # a damaged installation is what a doctor is for
@@ -42,6 +43,7 @@ def _diagnosis(facts: dict[str, Any]) -> str:
         line("python", f"{facts['python']} on {facts['platform']}"),
         line("packages", packages),
         line("devices", f"{devices}; {facts['cpu_threads']} CPU threads"),
+        line("threads", f"{facts['threads']['count']} in use: {facts['threads']['reason']}"),
         line("memory", _memory(facts["memory_free_bytes"], facts["memory_total_bytes"])),
         line("disk", f"{_gib(facts['disk_free_bytes'])} free in this folder"),
         *_speed_lines(facts["speed"]),

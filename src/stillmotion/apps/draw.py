@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,6 @@ from stillmotion.apps.ingredient_options import (
     MotionLora,
     Scheduler,
     Vae,
-    ingredients_from_options,
 )
 from stillmotion.apps.options import (
     SAMPLING,
@@ -32,8 +31,10 @@ from stillmotion.apps.options import (
     Negative,
     Quiet,
     Seed,
+    Speed,
     Steps,
 )
+from stillmotion.apps.running import Terminal, job_of, make
 
 app = typer.Typer()
 
@@ -59,6 +60,7 @@ def draw(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = None,
+    speed: Speed = None,
     height: Annotated[
         int | None,
         typer.Option(
@@ -102,41 +104,25 @@ def draw(
     step, which `stillmotion animate` needs to animate exactly this still; and NAME.png.json, the
     record of how the still was made.
     """
-    from stillmotion.apps.console import Notes, show
-    from stillmotion.apps.outputs import check_still_output
+    said = dict(locals())
+
+    from stillmotion.jobs.outputs import check_still_output
 
     check_still_output(output, count, overwrite=force)
 
-    from stillmotion.animatezero.loading import load_model
-    from stillmotion.apps import jobs
-    from stillmotion.runtime.progress import Progress
+    from stillmotion.apps.clip_jobs import files_of
+    from stillmotion.jobs.context import Output
 
-    say = Notes()
-    ingredients = ingredients_from_options(
-        checkpoint=checkpoint, vae=vae, motion=motion, lora=lora, motion_lora=motion_lora,
-        embedding=embedding, ip=(ip_adapter, ip_image), sampler=(scheduler, clip_skip),
-    )  # fmt: skip
-    loaded = load_model(model, ingredients=ingredients, look=look, device=device, download=download)
-    sampling = jobs.with_changes(
-        loaded.drawing,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        negative_prompt=negative,
-        height=height,
-        width=width,
-    )
-    request = jobs.DrawRequest(
-        prompt=loaded.styled(prompt),
-        output=output,
-        count=count,
-        seed=jobs.chosen_seed(seed),
-        sampling=sampling,
-        overwrite=force,
-    )
-    jobs.check_drawing(loaded, request, say)
-    with Progress("draw", quiet=quiet) as progress:
-        facts = jobs.draw(
-            loaded, request, lambda done, total: progress.update(completed=done, total=total)
-        )
-    lines = [f"{row['path']}  (seed {row['seed']})" for row in facts["stills"]]
-    show("\n".join(lines), facts | {"notes": say.said}, as_json=as_json)
+    job = job_of({"kind": "draw", **{name: said[name] for name in _FIELDS}, **files_of(said)})
+    terminal = Terminal("draw", device, download, as_json, quiet)
+    make(job, Output(path=output, overwrite=force), terminal, _told)
+
+
+_FIELDS = (
+    "prompt", "count", "seed", "look", "steps", "guidance", "negative", "speed", "height", "width",
+    "motion", "ip_adapter", "ip_image", "scheduler", "clip_skip", "model",
+)  # fmt: skip
+
+
+def _told(facts: dict[str, Any]) -> str:
+    return "\n".join(f"{row['path']}  (seed {row['seed']})" for row in facts["stills"])

@@ -96,24 +96,3 @@ GateScale = Annotated[
         rich_help_panel=DYNAMICRAFTER,
     ),
 ]
-
-
-def gate_scales(given: list[str] | None) -> dict[str | int, float] | None:
-    """`["5:0.5", "mid.attn2:2"]` -> factors by layer; None for nothing.
-
-    Raises InputError for words of another form.
-    """
-    from stillmotion.errors import InputError
-
-    factors: dict[str | int, float] = {}
-    for words in given or ():
-        layer, _, factor = words.rpartition(":")
-        try:
-            factors[int(layer) if layer.isdecimal() else layer] = float(factor)
-        except ValueError:
-            layer = ""
-        if not layer:
-            raise InputError(
-                f"--gate-scale is '{words}'; give LAYER:X, a layer and a factor, such as 5:0.5."
-            )
-    return factors or None

@@ -19,8 +19,10 @@ from stillmotion.apps.options import (
     Negative,
     Quiet,
     Seed,
+    Speed,
     Steps,
 )
+from stillmotion.apps.running import Terminal, job_of, make
 
 app = typer.Typer()
 
@@ -114,6 +116,7 @@ def edit(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = None,
+    speed: Speed = None,
     motion_off: Annotated[
         bool,
         typer.Option(
@@ -136,33 +139,35 @@ def edit(
     first frames alone; `stillmotion edit CLIP PROMPT --still first-2.png -o new.mp4` makes the
     clip that begins with exactly that one.
     """
-    from stillmotion.apps.console import Notes, show
+    said = dict(locals())
+
     from stillmotion.errors import InputError
 
     for path in (clip, still):
         if path is not None and not path.exists():
             raise InputError(f"there is no '{path}'; check the name.")
 
-    from stillmotion.apps import edit_jobs
-    from stillmotion.runtime.progress import Progress
+    from stillmotion.jobs.context import Output
+    from stillmotion.jobs.formats import clip_format
 
-    wish = edit_jobs.EditWish(
-        source=edit_jobs.SourceWish(
-            clip=clip, start=start, count=frames, stride=stride, control=control,
-            depth_model=depth_model,
-        ),
-        prompt=prompt, output=output, count=count, still=still, controlnet=controlnet,
-        control_scale=control_scale, fps=fps, scale=scale or 1, seed=seed,
-        sampling={"num_inference_steps": steps, "guidance_scale": guidance,
-                  "negative_prompt": negative},
-        plain_animatediff=motion_off, memory=memory, overwrite=force,
-        model={"reference": model, "look": look, "device": device, "download": download},
-    )  # fmt: skip
-    say = Notes()
-    job = edit_jobs.prepare(wish, say)
-    with Progress("edit", quiet=quiet) as progress:
-        facts = job(lambda done, total: progress.update(completed=done, total=total))
-    show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
+    job = job_of(
+        {
+            "kind": "edit",
+            **{name: said[name] for name in _FIELDS},
+            "format": "png" if output.suffix.lower() == ".png" else clip_format(output),
+            "depth_model": None if depth_model is None else str(depth_model),
+            "animatediff": motion_off,
+        }
+    )
+    terminal = Terminal("edit", device, download, as_json, quiet)
+    make(job, Output(path=output, overwrite=force), terminal, _told)
+
+
+_FIELDS = (
+    "clip", "prompt", "count", "still", "control", "controlnet", "control_scale", "frames",
+    "start", "stride", "fps", "scale", "seed", "look", "steps", "guidance", "negative", "speed",
+    "model", "memory",
+)  # fmt: skip
 
 
 def _told(facts: dict[str, Any]) -> str:

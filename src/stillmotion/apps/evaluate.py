@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from stillmotion.apps import evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter
+from stillmotion.apps import (
+    evaluate_benchmarks,
+    evaluate_compare,
+    evaluate_dynamicrafter,
+    evaluate_speed,
+)
 from stillmotion.apps.evaluate_common import (
     Folder,
     Model,
@@ -19,7 +24,7 @@ from stillmotion.apps.evaluate_common import (
 from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
-for part in (evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter):
+for part in (evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter, evaluate_speed):
     app.add_typer(part.app)
 
 
@@ -87,7 +92,7 @@ def ablation(
     Stop it at any time: the same command goes on with what is missing.
     """
     from stillmotion.apps.console import resumable, show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output is not None:
         check_file_output(output, overwrite=force)
@@ -133,7 +138,7 @@ def features(
     missing.
     """
     from stillmotion.apps.console import resumable, show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output is not None:
         check_file_output(output, overwrite=force)

@@ -85,7 +85,7 @@ def compare(
 ) -> None:
     """Compare two runs over the cases that both have, paired by name."""
     from stillmotion.apps.console import show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output is not None:
         check_file_output(output, overwrite=force)

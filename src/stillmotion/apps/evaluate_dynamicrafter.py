@@ -64,7 +64,7 @@ def dynamicrafter_ablation(
     the same command goes on.
     """
     from stillmotion.apps.console import resumable, show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output is not None:
         check_file_output(output, overwrite=force)
@@ -136,7 +136,7 @@ def dynamicrafter_settings(
     Stop it at any time: the same command goes on with what is missing.
     """
     from stillmotion.apps.console import resumable, show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output is not None:
         check_file_output(output, overwrite=force)

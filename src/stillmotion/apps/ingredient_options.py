@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from stillmotion.animatezero.ingredients import Ingredients
 
 INGREDIENTS = "Files put into the model (.safetensors)"
 
@@ -98,7 +94,7 @@ Scheduler = Annotated[
     typer.Option(
         "--scheduler",
         metavar="NAME",
-        help="ddim, dpm++, euler or lcm, instead of the model's own.",
+        help="ddim, dpm++, euler, euler-trailing or lcm, instead of the model's own.",
         show_default=False,
         rich_help_panel=INGREDIENTS,
     ),
@@ -114,42 +110,3 @@ ClipSkip = Annotated[
         rich_help_panel=INGREDIENTS,
     ),
 ]
-
-
-def ingredients_from_options(
-    *,
-    checkpoint: Path | None = None,
-    vae: Path | None = None,
-    motion: str | None = None,
-    lora: Sequence[str] | None = None,
-    motion_lora: Sequence[str] | None = None,
-    embedding: Sequence[Path] | None = None,
-    ip: tuple[str | None, Path | None] = (None, None),
-    sampler: tuple[str | None, int | None] = (None, None),
-) -> Ingredients:
-    """What a command's options ask for.
-
-    Args:
-        ip: the values of `--ip-adapter` and `--ip-image`.
-        sampler: the values of `--scheduler` and `--clip-skip`.
-        Others: the value of the option of that name.
-
-    Raises:
-        InputError: a weight, name or number that cannot be used.
-    """
-    from stillmotion.animatezero.ingredients import Ingredients, parse_weighted
-
-    adapter, scale = parse_weighted(ip[0]) if ip[0] is not None else (None, 1.0)
-    return Ingredients(
-        checkpoint=checkpoint,
-        vae=vae,
-        motion=motion,
-        loras=tuple(parse_weighted(text) for text in lora or ()),
-        motion_loras=tuple(parse_weighted(text) for text in motion_lora or ()),
-        embeddings=tuple(embedding or ()),
-        ip_adapter=adapter,
-        ip_adapter_image=ip[1],
-        ip_adapter_scale=scale,
-        scheduler=sampler[0],
-        clip_skip=sampler[1],
-    )

@@ -45,9 +45,9 @@ def gates(
     At 1 text and picture count alike; towards 2 the picture counts more, towards 0 less.
     """
     from stillmotion.apps.console import show
-    from stillmotion.apps.outputs import check_file_output
     from stillmotion.dynamicrafter.gates import read_gates
     from stillmotion.errors import OutputError
+    from stillmotion.jobs.outputs import check_file_output
     from stillmotion.models.registry import resolve_model
     from stillmotion.runtime.files import atomic_path
 

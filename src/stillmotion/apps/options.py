@@ -70,6 +70,15 @@ Negative = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+Speed = Annotated[
+    str | None,
+    typer.Option(
+        metavar="exact|fast|turbo",
+        help="fast and turbo approximate, to save time; docs/performance/speed.md has the price.",
+        show_default="exact, or as the clip of --from",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option("--force", metavar=FLAG, help="Replace files that exist.", rich_help_panel=REPORT),

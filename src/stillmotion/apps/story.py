@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,17 +62,35 @@ def story(
     if not script.is_file():
         raise InputError(f"there is no script '{script}'; check the name.")
 
-    from stillmotion.apps.story_jobs import StorySettings, make_film
-    from stillmotion.apps.story_shots import Studio
+    from stillmotion.jobs.context import Context, Output
+    from stillmotion.jobs.outputs import check_clip_outputs
+    from stillmotion.jobs.run import prepare_job
+    from stillmotion.jobs.story_jobs import read_story, script_of, settings_of
+    from stillmotion.jobs.story_making import make_film
 
+    check_clip_outputs(output, 1, overwrite=force or dry_run)
+    job = read_story(script, output, memory)
     say = Notes()
-    settings = StorySettings(
-        folder=folder, studio=Studio(device=device, memory=memory, download=download),
-        dry_run=dry_run, overwrite=force, quiet=quiet,
-    )  # fmt: skip
-    with resumable():
-        facts = make_film(script, output, settings, say)
+    target = Output(path=output, overwrite=force, keep=folder)
+    context = Context(
+        device=device, download=download, say=say, parts=partial(_shown, quiet=quiet), quiet=quiet
+    )
+    if dry_run:
+        settings = replace(settings_of(job, target, context), dry_run=True)
+        facts = make_film(script_of(job, context.find), output, settings, say)
+    else:
+        with resumable():
+            facts = prepare_job(job, target, context).run()
     show(_told(facts), facts | {"notes": say.said}, as_json=as_json)
+
+
+@contextmanager
+def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """The progress of a part of the film."""
+    from stillmotion.runtime.progress import Progress
+
+    with Progress(name, quiet=quiet) as progress:
+        yield lambda done, total: progress.update(completed=done, total=total)
 
 
 def _told(facts: dict[str, Any]) -> str:

@@ -103,7 +103,7 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Write a study as one page that works without a network, and the key to its answers."""
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     if output.suffix.lower() != ".html":
         raise OutputError(f"'{output}' cannot hold a study; use the ending .html.")
@@ -197,7 +197,7 @@ def score(
 ) -> None:
     """Tell how the methods fared, how far raters agree, and how sure that is."""
     from stillmotion.apps.console import show
-    from stillmotion.apps.outputs import check_file_output
+    from stillmotion.jobs.outputs import check_file_output
 
     for path in (output, scores, wins):
         if path is not None:

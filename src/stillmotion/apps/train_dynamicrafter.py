@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillmotion.apps.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from stillmotion.apps.options import FLAG, MACHINE, REPORT, Device, Json, Quiet
 from stillmotion.errors import StillmotionError
+from stillmotion.jobs.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 if TYPE_CHECKING:
     from stillmotion.finetuning.run import Outcome, StageRun

@@ -15,6 +15,8 @@ FLOPs                  of products only, a multiplication and an addition being 
                        convolution, weights (o i/g ...)              2 |result| (i/g) |kernel|
                        transposed, weights (i o/g ...)               2 |argument| (o/g) |kernel|
                        attention, q (... n d), k (... m d), v (... m e)   2 |...| n m (d + e)
+                       attention over frames, v views, q (... r d), k     2 v |q| (2 f + 2 l)
+                       (... f d), position parts of l slots (or without)
 
                        A bias and the softmax are not counted, as in torch's `FlopCounterMode`.
 bytes moved            every argument read once and every result written once, at its own size: an
@@ -58,9 +60,10 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "_scaled_dot_product_efficient_attention",
             "_scaled_dot_product_cudnn_attention",
             "_scaled_dot_product_fused_attention_overrideable",
+            "temporal_attention",
         ),
-        "norm": ("native_group_norm", "native_layer_norm"),
-        "activation": ("gelu", "silu", "_softmax", "sigmoid", "tanh"),
+        "norm": ("native_group_norm", "native_layer_norm", "group_norm_silu", "add_layer_norm"),
+        "activation": ("gelu", "silu", "_softmax", "sigmoid", "tanh", "geglu"),
         "arithmetic": (
             "add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "neg", "pow", "sqrt",
             "rsqrt", "exp", "sin", "cos", "lerp", "clamp", "maximum", "minimum", "eq", "gt",
@@ -72,7 +75,8 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""Operators of aten, without namespace, by the kind that tables show; all others are `OTHER`."""
+"""Operators of aten, and the fused ones of `stillmotion.kernels`, without namespace, by the kind
+that tables show; all others are `OTHER`."""
 OTHER = "other"
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 
@@ -81,7 +85,11 @@ _OVERWRITING = frozenset({"copy_", "fill_", "zero_"})
 # Of the first argument only as much is read as is returned.
 _LOOKUPS = frozenset({"embedding", "gather", "index", "index_select"})
 # Only make room; what is written there later is counted then.
-_ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+_ALLOCATIONS = frozenset(
+    {
+        "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
+    }
+)  # fmt: skip
 
 
 def kind_of(operator: str) -> str:
@@ -163,6 +171,8 @@ class _Counter(TorchDispatchMode):
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         result = func(*args, **kwargs)
+        if func.overloadpacket.__name__ == "convolution":
+            result = _laid_out(result, args[0], args[1])
         given = [tensor for tensor in _tensors((args, kwargs)) if self._is_here(tensor)]
         made = [tensor for tensor in _tensors(result) if self._is_here(tensor)]
         name = func.overloadpacket.__name__
@@ -180,6 +190,24 @@ class _Counter(TorchDispatchMode):
         return tensor.device.type == self._device.type
 
 
+def _laid_out(result: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The result of a convolution in the order of memory that CUDA and CPUs give it.
+
+    Channels last if picture and weights are; the meta device always lays channels out first.
+    """
+    last = torch.channels_last
+    if not (result.is_meta and result.ndim == 4 and _is_channels_last(x)):
+        return result
+    if not weight.is_contiguous(memory_format=last):
+        return result
+    return result.new_empty(result.shape).contiguous(memory_format=last)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether channels lie last, and not only as well as first, as with one channel or place."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
 def flops_of(operator: str, args: Any, result: Any) -> int:
     """FLOPs of one use of an operator, 0 if it is no product.
 
@@ -189,6 +217,8 @@ def flops_of(operator: str, args: Any, result: Any) -> int:
         return _product_flops(args[0], args[1])
     if operator in ("addmm", "baddbmm"):
         return _product_flops(args[1], args[2])
+    if operator == "temporal_attention":
+        return _temporal_flops(*args)
     kind = kind_of(operator)
     if kind == "convolution":
         is_transposed: bool = args[6]
@@ -200,6 +230,22 @@ def flops_of(operator: str, args: Any, result: Any) -> int:
         pairs: int = math.prod(q[:-1]) * k[-2]
         return 2 * pairs * int(q[-1] + v[-1])
     return 0
+
+
+def _temporal_flops(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    src: Tensor | None,
+    key_positions: Tensor | None,
+    value_positions: Tensor | None,
+    *_: object,
+) -> int:
+    """Of queries (... r d) with f tokens, and with the position parts of l slots."""
+    parts = [k.shape[-2], v.shape[-2]]
+    parts += [table.shape[-2] for table in (key_positions, value_positions) if table is not None]
+    num_views = 1 if src is None else len(src)
+    return 2 * num_views * q.numel() * sum(parts)
 
 
 def _product_flops(left: Tensor, right: Tensor) -> int:

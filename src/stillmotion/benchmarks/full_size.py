@@ -4,54 +4,58 @@ A denoising call is caught inside the sampling loop of its pipeline (`animate_la
 `sample_clip`), so that adapters, control and guidance are exactly those of a clip; only the
 networks and their inputs lie on the meta device.  A call is one use of the network with all its
 guidance branches, and putting them together; schedulers and decoding are apart.
+
+Calls are counted twice: with the fused kernels of `stillmotion.kernels`, as on a GPU
+that has them, and with PyTorch's operators alone, as on a CPU.  The call of AnimateZero that is
+counted is the second of a clip, and so stands for all but the first, which also projects texts and
+positions; of DynamiCrafter (`full_size_video.py`) both are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 import torch
 from diffusers import DDIMScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
+from stillmotion.adapters.lean_savings import Savings
 from stillmotion.animatezero.anchors import Anchor
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents, draw_trajectory
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
 from stillmotion.benchmarks.call import Call
 from stillmotion.benchmarks.counting import Counts, counted
+from stillmotion.benchmarks.full_size_parts import (
+    DECODE,
+    LATENT_CHANNELS,
+    NUM_FRAMES,
+    NUM_STEPS,
+    TEXT_TOKENS,
+    decode_call,
+    latent_size,
+    meta,
+    networks,
+    with_and_without_kernels,
+)
+from stillmotion.benchmarks.full_size_video import VIDEO_MODELS, dynamicrafter_calls
 from stillmotion.diffusion.guidance import classifier_free_guidance
-from stillmotion.dynamicrafter.detail_guidance import repeated
-from stillmotion.dynamicrafter.sampling import Branch, Conditions, sample_clip
-from stillmotion.dynamicrafter.sampling import Denoiser as VideoDenoiser
-from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
-from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
-from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
+from stillmotion.diffusion.speed import EXACT_CALL
+from stillmotion.diffusion.speed import Call as NetworkCall
 from stillmotion.errors import InputError
-from stillmotion.evaluation.memory import FULL_SIZE, Networks, full_size_networks
-from stillmotion.models.dynamicrafter_variants import VARIANTS, Variant
+from stillmotion.evaluation.memory import FULL_SIZE
 
-DTYPE = torch.float16
-"""Of weights and activations; bfloat16 has as many bytes."""
-NUM_FRAMES = FULL_SIZE.num_frames
 ANIMATEZERO = "animatezero"
-DIFFUSERS, PLAIN, CONTROLLED, LOCKSTEP, DRAW, DECODE, FIRST_STEP, LATER_STEP = (
-    "diffusers", "animatediff", "animatezero", "lockstep", "draw", "decode", "first-step",
-    "later-step",
+DIFFUSERS, PLAIN, CONTROLLED, LOCKSTEP, DRAW = (
+    "diffusers", "animatediff", "animatezero", "lockstep", "draw",
 )  # fmt: skip
-"""Names of calls."""
-_VARIANTS = {f"dynamicrafter-{v}": v for v in (Variant.V256, Variant.V512, Variant.V1024)}
-MODELS = (ANIMATEZERO, *_VARIANTS)
+"""Names of calls of AnimateZero's networks, besides `DECODE`."""
+MODELS = (ANIMATEZERO, *VIDEO_MODELS)
 """What can be counted."""
 
-_TEXT_TOKENS = 77
-_TEXT_WIDTH, _VIDEO_TEXT_WIDTH = 768, 1024  # of CLIP ViT-L, and of OpenCLIP ViT-H
-_IMAGE_TOKENS = 16
-_LATENT_CHANNELS = 4
-_VAE_FACTOR = 8
+_TEXT_WIDTH = 768  # of CLIP ViT-L
 _GUIDANCE_SCALE = 7.5
 _SCHEDULE = {"beta_schedule": "linear", "steps_offset": 1, "clip_sample": False}
 
@@ -72,11 +76,11 @@ def _calls_of(model: str) -> Iterator[Call]:
     if model == ANIMATEZERO:
         yield from _animatezero_calls()
     else:
-        yield from _dynamicrafter_calls(model, _VARIANTS[model])
+        yield from dynamicrafter_calls(model)
 
 
 def _animatezero_calls() -> Iterator[Call]:
-    size = _latent_size(FULL_SIZE.height, FULL_SIZE.width)
+    size = latent_size(FULL_SIZE.height, FULL_SIZE.width)
     controls = {
         PLAIN: ("AnimateDiff by this package", FIG6_ROWS["a"]),
         CONTROLLED: ("AnimateZero, keys and values of the video", AnimateZeroSettings()),
@@ -90,31 +94,14 @@ def _animatezero_calls() -> Iterator[Call]:
         count=partial(_diffusers_call, size),
     )  # fmt: skip
     for name, (title, settings) in controls.items():
-        yield Call(
-            model=ANIMATEZERO, name=name, title=title, compared_with=DIFFUSERS,
-            count=partial(_animate_call, settings, size),
-        )  # fmt: skip
-    yield Call(
-        model=ANIMATEZERO, name=DRAW, title="drawing the still, one step",
-        count=partial(_draw_call, size),
-    )  # fmt: skip
+        count = partial(animate_call, settings, size)
+        yield from with_and_without_kernels(ANIMATEZERO, name, title, count, DIFFUSERS)
+    yield from with_and_without_kernels(
+        ANIMATEZERO, DRAW, "drawing the still, one step", partial(_draw_call, size)
+    )
     yield Call(
         model=ANIMATEZERO, name=DECODE, title="decoding one frame",
-        count=partial(_decode_call, size),
-    )  # fmt: skip
-
-
-def _dynamicrafter_calls(model: str, variant: Variant) -> Iterator[Call]:
-    facts = VARIANTS[variant]
-    size = _latent_size(facts.height, facts.width)
-    for step, (name, title) in enumerate(((FIRST_STEP, "first step"), (LATER_STEP, "later step"))):
-        yield Call(
-            model=model, name=name, title=f"{facts.title}, {title}",
-            count=partial(_video_call, variant, step),
-        )  # fmt: skip
-    yield Call(
-        model=model, name=DECODE, title=f"{facts.title}, decoding one frame",
-        count=partial(_decode_call, size),
+        count=partial(decode_call, size),
     )  # fmt: skip
 
 
@@ -124,31 +111,24 @@ class _CountedDenoiser(Denoiser):
 
     counts: list[Counts] = field(default_factory=list)
 
-    def predict(self, z_t: Tensor, timestep: Tensor, reference: Tensor | None = None) -> Tensor:
+    def predict(
+        self,
+        z_t: Tensor,
+        timestep: Tensor,
+        reference: Tensor | None = None,
+        call: NetworkCall = EXACT_CALL,
+    ) -> Tensor:
         predict = super().predict
-        prediction, counts = counted(lambda: predict(z_t, timestep, reference))
-        self.counts.append(counts)
-        return prediction
-
-
-@dataclass(frozen=True, kw_only=True)
-class _CountedVideoDenoiser(VideoDenoiser):
-    """Counts every guided prediction."""
-
-    counts: list[Counts] = field(default_factory=list)
-
-    def predict(self, z_t: Tensor, timestep: Tensor) -> Tensor:
-        predict = super().predict
-        prediction, counts = counted(lambda: predict(z_t, timestep))
+        prediction, counts = counted(lambda: predict(z_t, timestep, reference, call))
         self.counts.append(counts)
         return prediction
 
 
 def _diffusers_call(size: tuple[int, int]) -> Counts:
     """What diffusers' AnimateDiffPipeline computes between two steps of its scheduler."""
-    unet = _networks().unet
-    latents = _meta(1, _LATENT_CHANNELS, NUM_FRAMES, *size)
-    text = _meta(2 * NUM_FRAMES, _TEXT_TOKENS, _TEXT_WIDTH)
+    unet = networks().unet
+    latents = meta(1, LATENT_CHANNELS, NUM_FRAMES, *size)
+    text = meta(2 * NUM_FRAMES, TEXT_TOKENS, _TEXT_WIDTH)
 
     def call() -> Tensor:
         both = torch.cat([latents] * 2)
@@ -159,11 +139,20 @@ def _diffusers_call(size: tuple[int, int]) -> Counts:
     return counted(call)[1]
 
 
-def _animate_call(settings: AnimateZeroSettings, size: tuple[int, int]) -> Counts:
-    """One guided prediction of `animate_latents`, with one given still if the settings use it."""
-    denoiser = _denoiser(NUM_FRAMES + int(settings.needs_reference_row))
-    still = Anchor(0, _meta(2, _LATENT_CHANNELS, *size))
-    noise = _meta(1, _LATENT_CHANNELS, NUM_FRAMES, *size)
+def animate_call(
+    settings: AnimateZeroSettings,
+    size: tuple[int, int],
+    savings: Savings | None = None,
+    *,
+    step: int = 1,
+) -> Counts:
+    """A guided prediction of `animate_latents`, with one given still if the settings use it.
+
+    `size` is that of the latents (h w); `step` the first (0) or a later one (1).
+    """
+    denoiser = _denoiser(NUM_FRAMES + int(settings.needs_reference_row), savings)
+    still = Anchor(0, meta(NUM_STEPS + 1, LATENT_CHANNELS, *size))
+    noise = meta(1, LATENT_CHANNELS, NUM_FRAMES, *size)
     start = Start(
         noise=noise,
         more_noise=lambda: torch.empty_like(noise),
@@ -171,108 +160,31 @@ def _animate_call(settings: AnimateZeroSettings, size: tuple[int, int]) -> Count
     )
     with torch.no_grad():
         animate_latents(denoiser, start, settings, Hooks(_pass))
-    [counts] = denoiser.counts
-    return counts
+    return denoiser.counts[step]
 
 
 def _draw_call(size: tuple[int, int]) -> Counts:
-    """One guided prediction of `draw_trajectory`."""
+    """A guided prediction of `draw_trajectory`, not the first."""
     denoiser = _denoiser(1)
     with torch.no_grad():
-        draw_trajectory(denoiser, _meta(1, _LATENT_CHANNELS, *size), Hooks(_pass))
-    [counts] = denoiser.counts
-    return counts
+        draw_trajectory(denoiser, meta(1, LATENT_CHANNELS, *size), Hooks(_pass))
+    return denoiser.counts[-1]
 
 
-def _denoiser(num_rows: int) -> _CountedDenoiser:
-    """A denoiser with one timestep, which lies on the host, since a step looks it up in tables."""
+def _denoiser(num_rows: int, savings: Savings | None = None) -> _CountedDenoiser:
+    """Its timesteps lie on the host, since a step looks them up in tables."""
     scheduler = DDIMScheduler(**_SCHEDULE)
-    scheduler.set_timesteps(1)
+    scheduler.set_timesteps(NUM_STEPS)
     return _CountedDenoiser(
-        unet=_networks().unet,
+        unet=networks().unet,
         scheduler=scheduler,
-        prompt_embeds=_meta(2 * num_rows, _TEXT_TOKENS, _TEXT_WIDTH),
+        prompt_embeds=meta(2 * num_rows, TEXT_TOKENS, _TEXT_WIDTH),
         guidance_scale=_GUIDANCE_SCALE,
         uses_guidance=True,
         step_options={},
+        savings=Savings() if savings is None else savings,
+        one_text=True,
     )
-
-
-def _video_call(variant: Variant, step: int) -> Counts:
-    """One prediction of a clip: in the first the contexts are projected, later they are known."""
-    return _video_steps(variant)[step]
-
-
-@cache
-def _video_steps(variant: Variant) -> tuple[Counts, ...]:
-    """The two predictions of `sample_clip` for a clip of two steps."""
-    facts = VARIANTS[variant]
-    size = _latent_size(facts.height, facts.width)
-    scheduler = DynamiCrafterScheduler(**facts.scheduler)
-    scheduler.set_timesteps(2)
-    denoiser = _CountedVideoDenoiser(
-        unet=_video_unet(variant is Variant.V256),
-        scheduler=scheduler,
-        conditions=_conditions(size, facts.default_pace),
-        settings=DynamiCrafterSettings(
-            guidance_scale=facts.guidance_scale, guidance_rescale=facts.guidance_rescale
-        ),
-        trained_frames=NUM_FRAMES,
-    )
-    noise = partial(_meta, 1, _LATENT_CHANNELS, NUM_FRAMES, *size)
-    with torch.no_grad():
-        sample_clip(denoiser, noise(), noise)
-    return tuple(denoiser.counts)
-
-
-def _conditions(size: tuple[int, int], pace: int) -> Conditions:
-    """Nothing, and text with a picture: the two branches that all released scripts use."""
-    nothing, full = (
-        Branch(
-            text=_meta(1, _TEXT_TOKENS, _VIDEO_TEXT_WIDTH),
-            image=_meta(1, NUM_FRAMES, _IMAGE_TOKENS, _VIDEO_TEXT_WIDTH),
-        )
-        for _ in range(2)
-    )
-    return Conditions(
-        branches=(nothing, full),
-        detail=repeated(_meta(1, _LATENT_CHANNELS, *size), NUM_FRAMES),
-        pace=torch.full((1,), pace, device="meta"),
-    )
-
-
-def _decode_call(size: tuple[int, int]) -> Counts:
-    """The decoder as `models.decoding` calls it, before pixels go to the host.
-
-    DynamiCrafter's VAE is Stable Diffusion's.
-    """
-    vae = _networks().vae
-    latents = _meta(1, _LATENT_CHANNELS, *size)
-    return counted(lambda: vae.decode(latents).sample)[1]
-
-
-@cache
-def _networks() -> Networks:
-    networks = full_size_networks(DTYPE)
-    networks.unet.eval()
-    networks.vae.eval()
-    return networks
-
-
-@cache
-def _video_unet(has_gate: bool) -> Any:
-    """The network of DynamiCrafter 256, which has gates, or of 512 and 1024."""
-    with torch.device("meta"):
-        unet = DynamiCrafterUNet(image_gate=has_gate).eval()
-        return nn.Module.to(unet, dtype=DTYPE)
-
-
-def _latent_size(height: int, width: int) -> tuple[int, int]:
-    return height // _VAE_FACTOR, width // _VAE_FACTOR
-
-
-def _meta(*shape: int) -> Tensor:
-    return torch.empty(*shape, dtype=DTYPE, device="meta")
 
 
 def _pass() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from stillmotion.benchmarks.call import CountedCall
 from stillmotion.benchmarks.counting import Counts, Tally
-from stillmotion.benchmarks.full_size import DTYPE, NUM_FRAMES
+from stillmotion.benchmarks.full_size_parts import DTYPE, NUM_FRAMES
 from stillmotion.benchmarks.targets import Verdict, verdicts
 
 _TERA, _GIB, _MIB = 1e12, 2**30, 2**20
@@ -68,7 +68,7 @@ def versions() -> dict[str, str]:
 def _totals(found: Sequence[CountedCall]) -> str:
     rows = [
         "| model | call | TFLOP | GiB moved | peak GiB | operations | FLOPs, bytes, operations "
-        "to diffusers' |",
+        "to the model's first |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stillmotion.adapters.lean_savings import Savings
+from stillmotion.diffusion.speed import EXACT, SpeedSettings
 from stillmotion.dynamicrafter.conditioning import Conditioner, Pace
 from stillmotion.dynamicrafter.sampling import Denoiser, sample_clip
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
@@ -38,6 +40,8 @@ class ClipJob:
     memory: MemoryPlan
     on_step: Callable[[int, Tensor], None]
     """Called after each step with its index and what the network takes z_0 to be."""
+    speed: SpeedSettings = EXACT
+    savings: Savings = field(default_factory=Savings)
 
     def run(self, prompt: str, rng: torch.Generator) -> tuple[Picture, Tensor]:
         """Frames uint8 (f h w 3) and latents (1 c f h w)."""
@@ -54,6 +58,8 @@ class ClipJob:
             unet=pipe.unet, scheduler=scheduler, conditions=conditions, settings=settings,
             trained_frames=pipe.config.trained_frames,
             sequential_guidance=self.memory.sequential_guidance,
+            speed=self.speed,
+            savings=self.savings,
         )  # fmt: skip
         height, width = (side // pipe.vae_scale_factor for side in self.size)
         shape = (1, pipe.unet.config.out_channels, self.num_frames, height, width)

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stillmotion.adapters.adapter import shadow
+from stillmotion.adapters.adapter import Adapter, shadow
 from stillmotion.adapters.diffusers_sites import ProjectedAttention
 from stillmotion.adapters.diffusers_unet3d import spatial_cross_attentions
 from stillmotion.errors import InputError, ModelError
+from stillmotion.kernels.attention import attention
 
 
 def dual_stream_attention(
@@ -119,6 +120,7 @@ class DualStreamProcessor(nn.Module):
         self.to_v_ip = nn.Linear(context_dim, channels, bias=False)
         self.alpha = nn.Parameter(torch.zeros(1)) if learnable_gate else None
         self.gate_scale = 1.0
+        self.shares_context = False
 
     def gate(self) -> Tensor | float:
         """λ: tanh(alpha) + 1, or 1 without a learnable gate, times `gate_scale`."""
@@ -148,6 +150,8 @@ class DualStreamProcessor(nn.Module):
         site, context = ProjectedAttention(attn), ip_hidden_states
         q = site.split(site.to_q(hidden_states))
         known = context.keys_values(self, lambda: self._project(site, context))
+        if self.shares_context:
+            return site.output(self._shared(q, *(x if x is None else site.split(x) for x in known)))
         text_k, text_v = (site.split(_for_rows(x, len(q))) for x in (known.text_k, known.text_v))
         if known.image_k is None or known.image_v is None:
             return site.output(functional.scaled_dot_product_attention(q, text_k, text_v))
@@ -155,6 +159,23 @@ class DualStreamProcessor(nn.Module):
             site.split(_for_rows(x, len(q))) for x in (known.image_k, known.image_v)
         )
         return site.output(dual_stream_attention(q, text_k, text_v, image_k, image_v, self.gate()))
+
+    def _shared(
+        self,
+        q: Tensor,
+        text_k: Tensor,
+        text_v: Tensor,
+        image_k: Tensor | None,
+        image_v: Tensor | None,
+    ) -> Tensor:
+        """`dual_stream_attention` where rows have contexts in common, and the sum in one pass."""
+        text = _beside_each_other(q, text_k, text_v)
+        if image_k is None or image_v is None:
+            return text
+        image, gate = _beside_each_other(q, image_k, image_v), self.gate()
+        if isinstance(gate, Tensor):
+            return torch.addcmul(text, image, gate)
+        return torch.add(text, image, alpha=gate)
 
     def _project(self, site: ProjectedAttention, context: Context) -> KeysValues:
         text_k, text_v = site.to_k(context.text), site.to_v(context.text)
@@ -167,6 +188,30 @@ class DualStreamProcessor(nn.Module):
 def _for_rows(x: Tensor, num_rows: int) -> Tensor:
     """(r n c) -> (rows n c): what clips have in common, repeated for each of their frames."""
     return x.repeat_interleave(num_rows // len(x), dim=0)
+
+
+def _beside_each_other(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of (rows heads l d) to (r heads m d), of which each is for rows/r neighbours.
+
+    The queries of neighbours stand in one row, so that no key or value is repeated.
+    """
+    neighbours = len(q) // len(k)
+    if neighbours == 1:
+        return attention(q, k, v)
+    tokens = q.transpose(1, 2).unflatten(0, (-1, neighbours)).flatten(1, 2)  # r (rows/r l) heads d
+    made = attention(tokens.transpose(1, 2), k, v).transpose(1, 2)
+    return made.unflatten(1, (neighbours, -1)).flatten(0, 1).transpose(1, 2)
+
+
+class SharedContexts(Adapter):
+    """Lets frames that read the same text share its keys and values, which are else repeated."""
+
+    def sites(self, model: nn.Module) -> tuple[str, ...]:
+        return tuple(image_attentions(model))
+
+    def inject(self, model: nn.Module, undo: ExitStack) -> None:
+        for layer in image_attentions(model).values():
+            shadow(layer, "shares_context", True, undo)
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
+from stillmotion.adapters.lean_savings import Savings
+from stillmotion.diffusion.speed import EXACT, SpeedSettings, speed_of
 from stillmotion.dynamicrafter.clip_job import ClipJob, Picture
 from stillmotion.dynamicrafter.conditioning import Pace
 from stillmotion.dynamicrafter.image_context import ImageContext
@@ -47,12 +49,16 @@ class AnimateExtras(TypedDict, total=False):
 
     `last_frame`: a picture (h w 3) that the clip ends with, for interpolating models; the first
     again makes a loop.  `memory`: of a plan, `sequential_guidance` and `decode_chunk` count here.
+    `speed`: approximations that save time, settings or a name out of `SPEEDS`; exact by default.
+    `savings`: work that is left out without changing results but for rounding; all by default.
     `progress` is called after each step with the steps done and their total; `on_preview` with a
     step's index and what the network takes z_0 to be (1 c f h w).
     """
 
     last_frame: Picture | None
     memory: MemoryPlan
+    speed: SpeedSettings | str
+    savings: Savings
     progress: Callable[[int, int], None] | None
     on_preview: Callable[[int, Tensor], None] | None
 
@@ -179,14 +185,15 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError("There is no picture to animate; give at least one.")
         for one in pictures:
             self.check(one, num_frames, settings, extras.get("last_frame"))
-        size = self.size_of(settings)
+        size, speed = self.size_of(settings), speed_of(extras.get("speed", EXACT))
         made = []
         for number, (one, words, own_seed) in enumerate(zip(pictures, prompts, seeds, strict=True)):
             ends = [end for end in (one, extras.get("last_frame")) if end is not None]
             fitted = tuple(fit_picture(end, size)[0] for end in ends)
             job = ClipJob(
                 pipe=self, settings=settings, ends=fitted, num_frames=num_frames, size=size,
-                memory=extras.get("memory") or MemoryPlan(),
+                memory=extras.get("memory") or MemoryPlan(), speed=speed,
+                savings=extras.get("savings") or Savings(),
                 on_step=_told(extras, number, len(pictures), settings.num_inference_steps),
             )  # fmt: skip
             made.append(job.run(words, generator(own_seed)))

@@ -7,20 +7,26 @@ else was asked for.  Predictions of the branches of guidance are made in one bat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stillmotion.adapters.adapter import Adapter, adapted
+from stillmotion.adapters.feature_reuse import FeatureReuse
+from stillmotion.adapters.lean_savings import Savings
+from stillmotion.adapters.lean_unet3d import unet3d_adapters
 from stillmotion.diffusion.guidance import (
     classifier_free_guidance,
     multi_condition_guidance,
     rescale_guidance,
 )
+from stillmotion.diffusion.speed import EXACT, EXACT_CALL, Call, SpeedSettings, call_plan
 from stillmotion.diffusion.windows import blended
 from stillmotion.dynamicrafter.detail_guidance import concatenated
-from stillmotion.dynamicrafter.dual_stream import gates_scaled
+from stillmotion.dynamicrafter.dual_stream import SharedContexts, gates_scaled
 from stillmotion.dynamicrafter.image_context import resampled
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
@@ -58,13 +64,30 @@ class Denoiser:
     """Longer clips are seen in windows of as many."""
     sequential_guidance: bool = False
     """The branches one after the other: less memory, the same but for rounding."""
+    speed: SpeedSettings = EXACT
+    reuse: FeatureReuse | None = None
+    """Of a run that uses deep features again: put on the network for its length."""
+    savings: Savings = field(default_factory=Savings)
     _stacked: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
-    def predict(self, z_t: Tensor, timestep: Tensor) -> Tensor:
-        """The guided prediction for `z_t` (1 c f h w)."""
+    def lean(self, num_frames: int) -> list[Adapter]:
+        """The savings of a run for a clip of so many frames, behind all that controls it.
+
+        Branches of guidance are the same clip with the same detail guidance at the same pace, and
+        differ in nothing but their contexts.
+        """
+        made = unet3d_adapters(self.savings, min(num_frames, self.trained_frames))
+        return [SharedContexts(), *made] if self.savings.text else made
+
+    def predict(self, z_t: Tensor, timestep: Tensor, call: Call = EXACT_CALL) -> Tensor:
+        """The guided prediction for `z_t` (1 c f h w).
+
+        With a `call` that is not guided, that of the full branch.
+        """
         count = len(self.conditions.branches)
-        groups = [(n,) for n in range(count)] if self.sequential_guidance else [tuple(range(count))]
-        seen = torch.cat([self._seen(group, z_t, timestep) for group in groups])
+        asked = tuple(range(count)) if call.guided else (count - 1,)
+        groups = [(n,) for n in asked] if self.sequential_guidance else [asked]
+        seen = torch.cat([self._seen(group, z_t, timestep, call.reuses) for group in groups])
         *others, full = torch.unbind(seen.unsqueeze(1))
         settings = self.settings
         if not others:
@@ -76,7 +99,7 @@ class Denoiser:
             guided = classifier_free_guidance(others[0], full, settings.guidance_scale)
         return rescale_guidance(guided, full, settings.guidance_rescale)
 
-    def _seen(self, group: tuple[int, ...], z_t: Tensor, timestep: Tensor) -> Tensor:
+    def _seen(self, group: tuple[int, ...], z_t: Tensor, timestep: Tensor, reuses: bool) -> Tensor:
         """Predictions (g c f h w) under some branches, of long clips window by window."""
         detail, pace = self.conditions.detail, self.conditions.pace
 
@@ -85,14 +108,16 @@ class Denoiser:
             if detail is not None:
                 part = concatenated(part, detail[:, :, frames])
             text, image = self._contexts(group, part.shape[2])
-            prediction: Tensor = self.unet(
-                part.expand(len(group), -1, -1, -1, -1),
-                timestep,
-                text,
-                image_tokens=image,
-                motion=None if pace is None else pace.expand(len(group)),
-                return_dict=False,
-            )[0]
+            keys = [(branch, frames.start) for branch in group]
+            with nullcontext() if self.reuse is None else self.reuse.call(keys, reuses=reuses):
+                prediction: Tensor = self.unet(
+                    part.expand(len(group), -1, -1, -1, -1),
+                    timestep,
+                    text,
+                    image_tokens=image,
+                    motion=None if pace is None else pace.expand(len(group)),
+                    return_dict=False,
+                )[0]
             return prediction
 
         return blended(z_t.shape[2], self.trained_frames, -3, seen)
@@ -124,10 +149,16 @@ def sample_clip(
     """
     scheduler, eta = denoiser.scheduler, denoiser.settings.eta
     z = start
-    unet = denoiser.unet
-    with gates_scaled(unet, denoiser.settings.gate_scales), unet.cached_context():
+    unet, speed = denoiser.unet, denoiser.speed
+    reuse = [FeatureReuse(speed.kept_skips)] if speed.reuses else []
+    denoiser = replace(denoiser, reuse=reuse[0] if reuse else None)
+    guided = len(denoiser.conditions.branches) > 1
+    calls = call_plan(speed, [1] * len(scheduler.timesteps), guided=guided)
+    scaled = gates_scaled(unet, denoiser.settings.gate_scales)
+    lean = denoiser.lean(z.shape[2])
+    with scaled, unet.cached_context(), adapted(unet, [*lean, *reuse]):
         for index, timestep in enumerate(scheduler.timesteps):
-            prediction = denoiser.predict(z, timestep)
+            prediction = denoiser.predict(z, timestep, calls[index])
             noise = fresh_noise() if eta > 0 else None
             if on_step is not None:
                 on_step(index, scheduler.predicted_clean(prediction, index, z))

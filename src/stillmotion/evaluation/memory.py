@@ -11,10 +11,38 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from stillmotion.animatezero.memory import ClipSize, estimate_peak
-from stillmotion.runtime.memory import PRESETS, Peak
+from stillmotion.runtime.memory import PRESETS, MemoryPlan, Peak
 
 FULL_SIZE = ClipSize(num_frames=16, height=512, width=512)
 """The clip that the papers make, and their networks were trained for."""
+
+
+CUDA = torch.device("cuda")
+"""Where the presets are counted for; nothing is computed there."""
+CONTEXT_BYTES = int(0.45 * 2**30)
+"""What CUDA takes for itself before anything is computed: a usual figure, not counted here."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a clip of `FULL_SIZE` may need, CUDA's own memory included."""
+
+    name: str
+    plan: MemoryPlan
+    limit_bytes: int
+
+
+TARGETS = (
+    Target("guidance in one batch", PRESETS["full"], int(5.5 * 2**30)),
+    Target("guidance one half after the other", PRESETS["lean"], int(4.5 * 2**30)),
+    Target(
+        "the same with weights in 8 bits",
+        MemoryPlan(
+            sequential_guidance=True, decode_chunk=1, feed_forward_chunks=4, weights="float8"
+        ),
+        int(3.3 * 2**30),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +89,23 @@ def full_size_networks(dtype: torch.dtype = torch.float16) -> Networks:
 
 def peaks(networks: Any, clip: ClipSize) -> dict[str, Peak]:
     """What `clip` needs under each preset, by its name."""
-    return {name: estimate_peak(networks, clip, plan) for name, plan in PRESETS.items()}
+    return {name: estimate_peak(networks, clip, plan.on(CUDA)) for name, plan in PRESETS.items()}
+
+
+def needs(networks: Any, target: Target) -> int:
+    """Bytes that a clip of `FULL_SIZE` needs under the target's plan, CUDA's own included."""
+    return estimate_peak(networks, FULL_SIZE, target.plan.on(CUDA)).total + CONTEXT_BYTES
+
+
+def target_table(networks: Any) -> str:
+    """Whether each target holds, as a Markdown table in GiB."""
+    rows = ["| 16 frames of 512 x 512 | needs | target | |", "| --- | --- | --- | --- |"]
+    for target in TARGETS:
+        need = needs(networks, target)
+        word = "holds" if need <= target.limit_bytes else "**falls short**"
+        limit = target.limit_bytes / 2**30
+        rows.append(f"| {target.name} | {need / 2**30:.2f} GiB | {limit:.1f} GiB | {word} |")
+    return "\n".join(rows)
 
 
 def table(found: dict[str, Peak]) -> str:

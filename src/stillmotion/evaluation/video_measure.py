@@ -78,6 +78,10 @@ class VideoMeasurer:
         frames = self._animate(sample, first, None, **CHANGES[change])
         return self._read(frames, sample, first)
 
+    def first_picture(self, sample: Sample) -> Picture:
+        """The scene of a sample as it begins, (h w 3)."""
+        return self._rendered(sample, 0.0)
+
     def ends(self, index: int) -> Row:
         """A clip between a scene's first and last frame."""
         sample = _sample("ends", index)

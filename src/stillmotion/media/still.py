@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stillmotion.diffusion.settings import SamplingSettings
+from stillmotion.diffusion.speed import EXACT, SpeedSettings
 from stillmotion.errors import InputError, OutputError
 from stillmotion.media.images import PNG_KEY, load_image, read_png_text, save_image
 from stillmotion.media.provenance import ModelIdentity, Provenance, fingerprint_pixels
@@ -44,6 +45,8 @@ class Still:
     model: dict[str, str] = field(default_factory=dict)
     """`name` and `fingerprint` of what drew it."""
     scheduler_fingerprint: str = ""
+    speed: SpeedSettings = EXACT
+    """Shortcuts that were taken in drawing it."""
 
     def __post_init__(self) -> None:
         _check_image(self.image)
@@ -71,6 +74,7 @@ class Still:
                 "This picture was not drawn from a seed here, so there is no record of it to save; "
                 "animate the file that it came from."
             )
+        speed = self.speed.record()
         return Provenance(
             kind="still",
             method=METHOD,
@@ -82,6 +86,7 @@ class Still:
                 "sampling": asdict(self.settings),
                 "timesteps": list(self.timesteps),
                 "scheduler_fingerprint": self.scheduler_fingerprint,
+                **({} if speed is None else {"speed": speed}),
             },
         )
 
@@ -180,6 +185,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
             "timesteps": tuple(int(t) for t in kept["timesteps"]),
             "model": record.model.model_dump(),
             "scheduler_fingerprint": kept["scheduler_fingerprint"],
+            "speed": SpeedSettings.from_record(kept.get("speed")),
         }
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"The record in '{path}' is damaged; draw the still again.") from error

@@ -24,6 +24,7 @@ Offload = Literal["none", "idle", "layers"]
 AUTO = "auto"
 # Room for what no count sees: workspaces of kernels, gaps between allocations, other programs.
 _MARGIN = 1.2
+_CUDA_DECODE_CHUNK = 4
 # As the allocators of CUDA, Metal and the CPU, and the libraries of CUDA, say it.
 _NO_MEMORY_WORDS = (
     "out of memory",
@@ -64,9 +65,12 @@ class MemoryPlan:
     def on(self, device: torch.device) -> MemoryPlan:
         """The plan without what saves nothing, or does not exist, on `device`.
 
-        Offloading needs a device with memory of its own; Apple's has no 8-bit floats.
+        Offloading needs a device with memory of its own; Apple's has no 8-bit floats.  On CUDA
+        decoding 8 frames at once would need more than all that comes before.
         """
         plan = self
+        if device.type == "cuda":
+            plan = replace(plan, decode_chunk=min(plan.decode_chunk, _CUDA_DECODE_CHUNK))
         if device.type in ("cpu", "mps"):
             plan = replace(plan, offload="none")
         if device.type == "mps":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -15,6 +14,7 @@ import torch
 
 from stillmotion import __version__
 from stillmotion.errors import InputError
+from stillmotion.runtime.threads import usable_cores
 
 PACKAGES = (
     "torch",
@@ -59,7 +59,7 @@ def system_facts(folder: Path = Path()) -> SystemFacts:
         python=platform.python_version(),
         platform=platform.platform(),
         packages={"stillmotion": __version__, **{name: _version(name) for name in PACKAGES}},
-        cpu_threads=_cpu_threads(),
+        cpu_threads=usable_cores(),
         devices=_devices(),
         memory_total_bytes=total,
         memory_free_bytes=free,
@@ -126,12 +126,6 @@ def _devices() -> tuple[DeviceFacts, ...]:
     if torch.backends.mps.is_available():
         devices.append(DeviceFacts("mps", "Apple GPU"))
     return tuple(devices)
-
-
-def _cpu_threads() -> int:
-    """Threads this process may use, which in a container can be fewer than the machine has."""
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return usable or 1
 
 
 def _number(path: Path) -> int | None:
