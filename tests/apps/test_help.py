@@ -113,8 +113,7 @@ OPTIONS = {
     "study score": "output scores wins incomplete drop-failed force json",
     "bench counts": "model output force json quiet",
     "bench server": "jobs listeners connections seconds output force json quiet",
-    "studio": "host port library workers device allow-model token-file host-name study open "
-    "logs",
+    "studio": "host port library workers device allow-model token-file host-name study open logs",
     "serve": "host port library workers device allow-model token-file host-name max-queue max-cost "
     "max-library drain quiet",
     "token": "token-file admin max-waiting max-cost requests-per-minute json",

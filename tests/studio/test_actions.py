@@ -152,7 +152,8 @@ def test_first_frames_stay_first_frames_when_they_are_changed() -> None:
     st.fixed_dictionaries(
         {},
         optional={
-            "frames": st.integers(1, 64), "speed": st.sampled_from(["fast", "turbo"]), "steps": st.integers(1, 99),
+            "frames": st.integers(1, 64), "speed": st.sampled_from(["fast", "turbo"]),
+            "steps": st.integers(1, 99),
             "guidance": st.floats(0, 50, width=32), "fps": st.floats(0.5, 60, width=32),
             "negative": st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),
             "motion_strength": st.floats(0, 2, width=16), "end": st.sampled_from(["open", "loop"]),

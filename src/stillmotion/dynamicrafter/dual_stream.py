@@ -151,7 +151,7 @@ class DualStreamProcessor(nn.Module):
         q = site.split(site.to_q(hidden_states))
         known = context.keys_values(self, lambda: self._project(site, context))
         if self.shares_context:
-            return site.output(self._shared(q, *(x if x is None else site.split(x) for x in known)))
+            return site.output(self._shared(q, known, site))
         text_k, text_v = (site.split(_for_rows(x, len(q))) for x in (known.text_k, known.text_v))
         if known.image_k is None or known.image_v is None:
             return site.output(functional.scaled_dot_product_attention(q, text_k, text_v))
@@ -160,19 +160,13 @@ class DualStreamProcessor(nn.Module):
         )
         return site.output(dual_stream_attention(q, text_k, text_v, image_k, image_v, self.gate()))
 
-    def _shared(
-        self,
-        q: Tensor,
-        text_k: Tensor,
-        text_v: Tensor,
-        image_k: Tensor | None,
-        image_v: Tensor | None,
-    ) -> Tensor:
+    def _shared(self, q: Tensor, known: KeysValues, site: ProjectedAttention) -> Tensor:
         """`dual_stream_attention` where rows have contexts in common, and the sum in one pass."""
-        text = _beside_each_other(q, text_k, text_v)
-        if image_k is None or image_v is None:
+        text = _beside_each_other(q, site.split(known.text_k), site.split(known.text_v))
+        if known.image_k is None or known.image_v is None:
             return text
-        image, gate = _beside_each_other(q, image_k, image_v), self.gate()
+        image = _beside_each_other(q, site.split(known.image_k), site.split(known.image_v))
+        gate = self.gate()
         if isinstance(gate, Tensor):
             return torch.addcmul(text, image, gate)
         return torch.add(text, image, alpha=gate)
@@ -200,7 +194,8 @@ def _beside_each_other(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attention(q, k, v)
     tokens = q.transpose(1, 2).unflatten(0, (-1, neighbours)).flatten(1, 2)  # r (rows/r l) heads d
     made = attention(tokens.transpose(1, 2), k, v).transpose(1, 2)
-    return made.unflatten(1, (neighbours, -1)).flatten(0, 1).transpose(1, 2)
+    each: Tensor = made.unflatten(1, (neighbours, -1)).flatten(0, 1).transpose(1, 2)
+    return each
 
 
 class SharedContexts(Adapter):
