@@ -323,9 +323,12 @@ def test_another_size_than_the_still_s_is_refused(pipe, still, sampling) -> None
         pipe.animate(still, seed=1, num_frames=2, sampling=replace(sampling, height=12))
 
 
-def test_too_many_steps_are_refused(pipe) -> None:
-    with pytest.raises(InputError, match="at most 1000"):
-        pipe.draw("a", seeds=[1], sampling=SamplingSettings(num_inference_steps=1001))
+@pytest.mark.parametrize(("offset", "most"), [(0, 1000), (1, 999)])
+def test_too_many_steps_are_refused(pipe, offset: int, most: int) -> None:
+    """With an offset the first of 1000 steps would lie behind the end of the schedule."""
+    pipe.scheduler.register_to_config(steps_offset=offset)
+    with pytest.raises(InputError, match=f"is {most + 1}; give at most {most}"):
+        pipe.draw("a", seeds=[1], sampling=SamplingSettings(num_inference_steps=most + 1))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "1", True])

@@ -55,11 +55,7 @@ def completed(sampling: SamplingSettings, pipe: Any, still: Still | None) -> Sam
 
     Raises InputError for a size that does not fit the still or the model, or too many steps.
     """
-    allowed = pipe.scheduler.config.num_train_timesteps
-    if sampling.num_inference_steps > allowed:
-        raise InputError(
-            f"num_inference_steps is {sampling.num_inference_steps}; give at most {allowed}."
-        )
+    _check_steps(sampling.num_inference_steps, pipe.scheduler)
     own = _model_size(pipe) if still is None else (still.height, still.width)
     size = (sampling.height or own[0], sampling.width or own[1])
     if still is not None and size != own:
@@ -189,6 +185,17 @@ def _differences(still: Still, now: DrawingIdentity) -> list[str]:
     elif still.timesteps != now.timesteps:
         found.append("other timesteps")
     return found
+
+
+def _check_steps(steps: int, scheduler: Any) -> None:
+    allowed = int(scheduler.config.num_train_timesteps)
+    if steps >= allowed:
+        # An offset (`steps_offset`) pushes the first of so many steps out of the schedule.
+        trial = copy.deepcopy(scheduler)
+        trial.set_timesteps(allowed)
+        allowed -= int(max(trial.timesteps)) >= allowed
+    if steps > allowed:
+        raise InputError(f"num_inference_steps is {steps}; give at most {allowed}.")
 
 
 def _model_size(pipe: Any) -> tuple[int, int]:

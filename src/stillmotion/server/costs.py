@@ -57,8 +57,8 @@ def checked_cost(service: Service, principal: Principal, job: AnyJob) -> float:
         total = math.inf
     if total > limits.max_cost:
         raise _too_costly(
-            f"The job costs {total:.3g} pixel steps (frames x pixels x steps x count); at most "
-            f"{limits.max_cost:.3g} are allowed: ask for less of one of them."
+            f"The job costs {total:.3g} pixel steps (frames x pixels x steps x count, of all its "
+            f"parts); at most {limits.max_cost:.3g} are allowed: ask for less of one of them."
         )
     return total
 
