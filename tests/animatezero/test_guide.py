@@ -19,6 +19,7 @@ from PIL import Image
 from tests.tiny_models import image_unet_of, randomise
 from torch import Tensor, nn
 
+from stillmotion.adapters.lean_savings import Savings
 from stillmotion.animatezero.guide import ControlGuide, FrameControl
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
 from stillmotion.errors import InputError
@@ -83,7 +84,8 @@ def test_it_is_diffusers_bit_for_bit(
         **options,
     )
     guide = ControlGuide(net=net, maps=some_maps(), scale=scale, start=start, stop=stop)
-    ours = pipe("a red ball", control=STOCK, guide=guide, **options).frames
+    plain = {"control": STOCK, "savings": Savings.none()}
+    ours = pipe("a red ball", guide=guide, **plain, **options).frames
     assert torch.equal(ours, theirs)
     unguided = pipe("a red ball", control=STOCK, **options).frames
     assert not torch.allclose(ours, unguided, atol=1e-3)

@@ -103,10 +103,10 @@ def test_the_first_frame_as_the_vae_makes_it(run: Run, here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--trajectory", "guess"], "trajectory is 'guess'; it can be 'inversion', 'diffusion'"),
-        (["--first-frame", "x"], "first_frame is 'x'; it can be 'photograph', 'reconstruction'"),
-        (["--fit", "squeeze"], "fit is 'squeeze'; it can be 'cover', 'pad'"),
-        (["--steps", "2000"], "give at most 1000"),
+        (["--trajectory", "guess"], "--trajectory is 'guess'; it can be inversion or diffusion"),
+        (["--first-frame", "x"], "--first-frame is 'x'; it can be photograph or reconstruction"),
+        (["--fit", "squeeze"], "--fit is 'squeeze'; it can be cover or pad"),
+        (["--steps", "2000"], "give at most 999"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_written(

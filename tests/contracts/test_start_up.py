@@ -1,4 +1,4 @@
-"""What a process imports before it has something to do, and that nothing is lost by it."""
+"""What a process imports before it has something to do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,6 @@ HEAVY = {
 }  # fmt: skip
 #: CPU seconds: twice the target of 0.4, since other work on a machine inflates them.
 HELP_SECONDS = 0.8
-WAITING = (
-    "torch._dynamo",
-    "torch.fx.experimental.symbolic_shapes",
-    "diffusers.models.transformers",
-    "diffusers.models.autoencoders",
-    "diffusers.models.unets",
-)
 _HELP = """
 import json, sys, time
 from stillmotion.apps.cli import main
@@ -33,36 +26,6 @@ try:
 except SystemExit:
     pass
 print(json.dumps([time.process_time(), list(sys.modules)]), file=sys.stderr)
-"""
-_START = """
-import json, sys
-from stillmotion.adapters.unused_imports import defer_unused_imports
-if {deferred}:
-    defer_unused_imports()
-from stillmotion.runtime.deferral import is_waiting
-from stillmotion.animatezero.loading import load_model
-model = load_model("miniature", device="cpu")
-waiting = [name for name in {names} if is_waiting(name)]
-from dataclasses import replace
-[still] = model.drawing_pipeline.draw("a red balloon", seeds=[1],
-    sampling=replace(model.drawing, num_inference_steps=2))
-later = [name for name in {names} if is_waiting(name)]
-others = ["sympy" in sys.modules, "torch.distributed.tensor" in sys.modules]
-import hashlib
-digest = hashlib.sha256(still.image.tobytes()).hexdigest()
-import torch
-calls = []
-@torch.compiler.disable
-def apart(x):
-    calls.append(torch.compiler.is_compiling())
-    return x + 1
-compiled = torch.compile(lambda x: 2 * apart(x), backend="eager")
-value = float(compiled(torch.ones(())))
-from diffusers.models.attention import BasicTransformerBlock
-from torch._dynamo.trace_rules import is_callable_allowed
-allowed = bool(is_callable_allowed(BasicTransformerBlock))
-from diffusers.models.transformers import FluxTransformer2DModel
-print(json.dumps([waiting, later, others, digest, value, calls, allowed]), file=sys.stderr)
 """
 
 
@@ -105,15 +68,3 @@ def test_commands_can_be_put_in_and_taken_out() -> None:
     with pytest.raises(KeyError):
         commands["other"]
     assert app.registered_groups == []
-
-
-def test_what_is_not_used_waits_and_nothing_changes() -> None:
-    deferred = told(_START.format(deferred=True, names=WAITING))
-    plain = told(_START.format(deferred=False, names=WAITING))
-    waiting, later, others, *rest = deferred
-    assert waiting == later == list(WAITING), "some library asks for more of it now"
-    assert others == [False, False]
-    assert plain[0] == []
-    # The pictures, what is compiled and what is not, and what the compiler was told.
-    assert rest == plain[3:]
-    assert rest[1:3] == [4.0, [False]]

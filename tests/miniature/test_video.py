@@ -83,16 +83,20 @@ def test_each_stage_begins_with_what_those_before_learned(trained: Path) -> None
     image = UNet2DConditionModel.from_pretrained(folder / "image" / "unet").state_dict()
     unets = {
         name: DynamiCrafterUNet.from_pretrained(folder / name / "unet")
-        for name in ("video", "adapt", "joint", "interpolation")
+        for name in ("video", "adapt", "joint", "finish", "interpolation")
     }
     states = {name: unet.state_dict() for name, unet in unets.items()}
     assert unets["video"].config.in_channels == 8
     assert [unets[n].config.in_channels for n in ("adapt", "joint")] == [8, 16]
     temporal = [n for n in states["video"] if group_of(n) is Group.TEMPORAL]
     # The paper's stages leave the layers over time as the text-to-video model has them.
-    for name in ("adapt", "joint", "interpolation"):
+    for name in ("adapt", "joint"):
         assert all(torch.equal(states[name][n], states["video"][n]) for n in temporal)
         assert not torch.equal(states[name]["conv_out.weight"], states["video"]["conv_out.weight"])
+    # In the miniature's own last ones these learn as well, each from what the one before has.
+    for name, before in (("finish", "joint"), ("interpolation", "finish")):
+        changes = [(states[name][n] - states[before][n]).abs().max() for n in temporal]
+        assert 0 < max(changes) < 0.02
     attention = load_file(folder / "context" / "image_attention.safetensors")
     assert len(attention) == len([n for n in states["adapt"] if ".processor." in n])
     near = states["video"]["conv_out.weight"] - image["conv_out.weight"]

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from stillmotion import __version__
-from stillmotion.adapters.unused_imports import defer_unused_imports
 from stillmotion.apps.console import fail, hushed_libraries
 from stillmotion.apps.lazy import group_of
 from stillmotion.apps.options import FLAG
@@ -91,8 +90,6 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for what the user can mend, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    if arguments is None:  # a process of its own, to which nobody else has imported anything
-        defer_unused_imports()
     with hushed_libraries(), termination_as_interrupt():
         code = _run(given or ["--help"], as_json="--json" in given)
     sys.exit(code)
