@@ -32,29 +32,44 @@ Workers = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Where to listen; any but this machine needs --token-file."
+    ),
+]
+WorkersDevice = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="auto, cpu or cuda; with cuda each worker has a GPU of its own.",
+        rich_help_panel=MACHINE,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Ask for tokens; `stillmotion token` makes them.", show_default=False
+    ),
+]
+HostName = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name that the server answers to, such as that of the proxy before it.",
+        show_default=False,
+    ),
+]
+Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")]
 
 
 @app.command()
 def serve(
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="Where to listen; any but this machine needs --token-file."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")
-    ] = 8420,
+    host: Host = "127.0.0.1",
+    port: Port = 8420,
     library: Library = None,
     workers: Workers = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="auto, cpu or cuda; with cuda each worker has a GPU of its own.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "auto",
+    device: WorkersDevice = "auto",
     allow_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,22 +79,8 @@ def serve(
             show_default="the models that come with the package",
         ),
     ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Ask for tokens; `stillmotion token` makes them.",
-            show_default=False,
-        ),
-    ] = None,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name that the server answers to, such as that of the proxy before it.",
-            show_default=False,
-        ),
-    ] = None,
+    token_file: TokenFile = None,
+    host_name: HostName = None,
     max_queue: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Jobs that may wait.", rich_help_panel=LIMITS),

@@ -9,10 +9,15 @@ from typing import Annotated
 
 import typer
 
-from stillmotion.apps.options import FLAG, MACHINE
+from stillmotion.apps.options import FLAG
 from stillmotion.apps.serve import (
+    Host,
+    HostName,
     Library,
+    Port,
+    TokenFile,
     Workers,
+    WorkersDevice,
     devices,
     library_folder,
     need_server_extra,
@@ -24,25 +29,11 @@ app = typer.Typer()
 
 @app.command()
 def studio(
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="Where to listen; any but this machine needs --token-file."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")
-    ] = 8421,
+    host: Host = "127.0.0.1",
+    port: Port = 8421,
     library: Library = None,
     workers: Workers = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="auto, cpu or cuda; with cuda each worker has a GPU of its own.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "auto",
+    device: WorkersDevice = "auto",
     allow_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,22 +43,8 @@ def studio(
             show_default=False,
         ),
     ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Ask for tokens; `stillmotion token` makes them.",
-            show_default=False,
-        ),
-    ] = None,
-    host_name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name that the server answers to, such as that of the proxy before it.",
-            show_default=False,
-        ),
-    ] = None,
+    token_file: TokenFile = None,
+    host_name: HostName = None,
     study: Annotated[
         Path | None,
         typer.Option(
