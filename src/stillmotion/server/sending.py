@@ -67,7 +67,7 @@ async def receive(
             await run_in_threadpool(given.unlink)
         taken = plain if kind == "picture" else given
         found: Artifact = await run_in_threadpool(
-            _take, service.library, kind, taken, answer, principal.name
+            keep, service.library, kind, taken, answer, principal.name
         )
     finally:
         await run_in_threadpool(_clear, given, plain)
@@ -76,10 +76,10 @@ async def receive(
     return found
 
 
-def _take(
+def keep(
     library: Library, kind: UploadKind, path: Path, answer: ProbeAnswer, owner: str
 ) -> Artifact:
-    """The file as an artifact; its name is one of ours."""
+    """The file that was looked at, as an artifact; its name is one of ours."""
     name = f"{kind}{answer.suffix}"
     if kind == "picture":
         return library.add_picture(path, name=name, owner=owner)

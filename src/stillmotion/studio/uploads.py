@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from stillmotion.queueing.uploads import ClipFacts
 from stillmotion.queueing.views import Artifact
-from stillmotion.server.probe import ProbeAnswer
+from stillmotion.server.sending import keep
 from stillmotion.server.uploads import UploadKind
 from stillmotion.studio.desk import Desk, Refusal, refusing
 
@@ -32,7 +30,9 @@ async def take_in(desk: Desk, kind: UploadKind, field: str, file: str | None) ->
             probe = desk.service.probe
             answer = await probe.look(kind, given, plain if kind == "picture" else None)
             taken = plain if kind == "picture" else given
-            return await run_in_threadpool(_add, desk, kind, taken, answer)
+            return await run_in_threadpool(
+                keep, desk.library, kind, taken, answer, desk.principal.name
+            )
     except Refusal as refusal:
         raise Refusal(field, refusal.sentence) from refusal
     finally:
@@ -53,15 +53,3 @@ def _check_size(desk: Desk, kind: UploadKind, field: str, path: Path) -> None:
         raise Refusal(field, f"The file has {size} bytes; at most {most} are taken here.")
     if size == 0:
         raise Refusal(field, "The file is empty; drop in another.")
-
-
-def _add(desk: Desk, kind: UploadKind, path: Path, answer: ProbeAnswer) -> Artifact:
-    name, owner = f"{kind}{answer.suffix}", desk.principal.name
-    if kind == "picture":
-        return desk.library.add_picture(path, name=name, owner=owner)
-    facts = ClipFacts(
-        ending=answer.suffix.removeprefix("."), content_type=answer.content_type,
-        width=answer.width, height=answer.height, num_frames=answer.num_frames,
-        thumbnail=base64.b64decode(answer.thumbnail),
-    )  # fmt: skip
-    return desk.library.add_clip(path, name=name, owner=owner, probe=lambda _: facts)
