@@ -79,7 +79,7 @@ def test_words_that_the_miniature_never_learned_are_told(run: Run, here: Path) -
         (["-o", "taken.png/a.png"], "is a file, not a folder"),
         (["-o", "folder.png"], "'folder.png' is a folder"),
         (["-o", "a.png", "--width", "63"], "width is 63 pixels; it must be a multiple of"),
-        (["-o", "a.png", "--steps", "2000"], "at most 1000"),
+        (["-o", "a.png", "--steps", "2000"], "at most 999"),
         (["-o", "a.png", "--seed", "-3"], "--seed is -3; give a number from 0 up"),
         (
             ["-o", "a.png", "--count", "2", "--seed", str(2**63 - 1)],

@@ -23,7 +23,7 @@ def miniature(
         typer.Option(
             metavar="NAME",
             help="all, or one of judge, vae, clip, text-to-image, domains, motion, control, and "
-            "of DynamiCrafter video-image, video, context, adapt, joint, interpolation.",
+            "of DynamiCrafter video-image, video, context, adapt, joint, finish, interpolation.",
         ),
     ] = "all",
     recipe: Annotated[
