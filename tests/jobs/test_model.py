@@ -19,7 +19,7 @@ from stillmotion.animatezero.settings import (
     WindowBlock,
     WindowKind,
 )
-from stillmotion.apps import animate, draw, edit
+from stillmotion.apps import animate, draw, edit, evaluate_score
 from stillmotion.errors import InputError
 from stillmotion.jobs.formats import clip_format, file_name, suffix_of
 from stillmotion.jobs.mistakes import FieldError
@@ -125,7 +125,8 @@ def test_what_is_no_json_object_is_refused(text: str | bytes) -> None:
 def test_what_goes_in_is_found() -> None:
     draw_job, _, _, loop, _, story, score = map(parse_job, WHOLE)
     assert [field for field, _ in draw_job.sources()] == ["ip_image"]
-    assert [weights.reference for weights in draw_job.weights()] == ["x.safetensors:0.5"]
+    named = [weights.reference for weights in draw_job.weights()]
+    assert named == ["miniature", "x.safetensors:0.5"]
     assert [field for field, _ in local_paths(loop)] == ["still"]
     assert [field for field, _ in story.sources()] == ["pictures"]
     assert [(w.field, w.reference) for w in story.weights()] == [("script.shots.2.model", "other")]
@@ -149,6 +150,15 @@ def test_a_seed_is_chosen_unless_a_record_says_one() -> None:
     assert settled(first) is first
     recalled = parse_job({"kind": "animate", "from_clip": CAT})
     assert settled(recalled) is recalled
+
+
+@pytest.mark.parametrize("fields", [WHOLE[0], WHOLE[4]], ids=lambda fields: str(fields["kind"]))
+def test_where_no_record_names_a_model_it_is_the_miniature(fields: dict[str, Any]) -> None:
+    named = parse_job(fields | {"model": "miniature"})
+    assert parse_job(fields) == parse_job(fields | {"model": None}) == named
+    assert "model" not in json.loads(job_json(named))
+    assert parse_job(fields | {"model": "other"}) != named
+    assert "model" in json.loads(job_json(parse_job(WHOLE[1] | {"model": "miniature"})))
 
 
 def test_the_schema_tells_every_field() -> None:
@@ -192,13 +202,18 @@ def test_choices_are_those_of_the_settings() -> None:
 
 
 # What is not the job's: where the result goes, which machine makes it, and how it is told.
-BESIDE = {"output", "preview", "device", "download", "force", "as_json", "quiet"}
+BESIDE = {"output", "preview", "device", "compiling", "download", "force", "as_json", "quiet"}
 RENAMED = {"source": "from_clip", "last_frame": "last_frame", "motion_off": "animatediff"}
 
 
 @pytest.mark.parametrize(
     ("command", "model"),
-    [(draw.draw, DrawJob), (animate.animate, InterpolateJob), (edit.edit, KINDS["edit"])],
+    [
+        (draw.draw, DrawJob),
+        (animate.animate, InterpolateJob),
+        (edit.edit, KINDS["edit"]),
+        (evaluate_score.score, KINDS["evaluate"]),
+    ],
 )
 def test_every_option_is_in_the_job_or_beside_it(command: Any, model: Any) -> None:
     options = {RENAMED.get(name, name) for name in signature(command).parameters} - BESIDE

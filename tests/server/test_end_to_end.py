@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.jobs.doors import CASES, DRAW, Case, Http, in_folder, lay_out
 from tests.server.processes import REPOSITORY, Running, real_server, running
 
 pytestmark = pytest.mark.slow
@@ -22,6 +23,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(real_server(tmp_path_factory.mktemp("served") / "library")) as found:
         yield found
         assert found.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def http(server: Running) -> Iterator[Http]:
+    """With the stills that the cases take."""
+    with server.client() as client:
+        found = Http(client)
+        found.draw_stills()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the cases name."""
+    folder = tmp_path_factory.mktemp("here")
+    lay_out(folder, shell)
+    return folder
 
 
 def shell(folder: Path, *words: str, address: str = "") -> str:
@@ -37,47 +55,28 @@ def shell(folder: Path, *words: str, address: str = "") -> str:
     return done.stdout
 
 
-def fetched(client: Any, job: str, folder: Path) -> dict[str, bytes]:
-    """All that a job made, fetched in small parts."""
-    folder.mkdir(exist_ok=True)
-    for artifact in client.artifacts(job=job, companions=True):
-        path = folder / artifact["name"]
-        assert client.download(artifact["id"], path, part=3000) == artifact["sha256"]
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def made(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_a_still_and_its_clip_are_those_of_the_command_line(
-    server: Running, tmp_path: Path
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_server_makes_the_bytes_of_the_command_line(
+    case: Case, http: Http, here: Path, tmp_path: Path
 ) -> None:
-    local = tmp_path / "local"
-    local.mkdir()
-    with server.client() as client:
-        job = client.submit({"kind": "draw", "prompt": PROMPT, "seed": 7, "steps": 4})["id"]
-        heard = list(client.events(job))
-        progress = [event.data["progress"] for event in heard if event.kind == "progress"]
-        assert heard[-1].data["state"] == "done", heard[-1].data["error"]
-        assert progress == sorted(progress)
-        [still] = client.artifacts(job=job)
-        stills = fetched(client, job, tmp_path / "stills")
-        animate = {
-            "kind": "animate", "still": {"artifact": still["id"]}, "frames": 8, "seed": 3,
-            "format": "gif", "prompt": "a red balloon rising",
-        }  # fmt: skip
-        clip = client.submit(animate)["id"]
-        ended = client.wait(clip)
-        assert ended["state"] == "done", ended["error"]
-        clips = fetched(client, clip, tmp_path / "clips")
-    name = still["name"]
-    shell(local, "draw", PROMPT, "--seed", "7", "--steps", "4", "-o", name)
-    assert made(local) == stills
-    [gif] = [name for name in clips if name.endswith(".gif")]
-    options = ["--frames", "8", "--seed", "3", "-o", f"clip/{gif}"]
-    shell(local, "animate", name, "a red balloon rising", *options)
-    assert made(local / "clip") == clips
+    local = here / "draw"
+    if case != DRAW:
+        local = tmp_path / "local"
+        local.mkdir()
+        shell(here, *case.words(local))
+    with chdir(here):
+        job = http.make(case.job)
+    made = http.fetched(job, tmp_path / "fetched")
+    assert made == in_folder(local)
+    assert tuple(sorted(made)) == case.makes
+
+
+def test_progress_is_heard_in_order(http: Http) -> None:
+    job = http.client.submit(DRAW.fields | {"seed": 1})["id"]
+    heard = list(http.client.events(job))
+    progress = [event.data["progress"] for event in heard if event.kind == "progress"]
+    assert progress == sorted(progress)
+    assert heard[-1].data["state"] == "done", heard[-1].data["error"]
 
 
 def test_the_shell_submits_watches_and_lists(server: Running, tmp_path: Path) -> None:

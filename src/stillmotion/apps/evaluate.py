@@ -11,6 +11,7 @@ from stillmotion.apps import (
     evaluate_benchmarks,
     evaluate_compare,
     evaluate_dynamicrafter,
+    evaluate_score,
     evaluate_speed,
 )
 from stillmotion.apps.evaluate_common import (
@@ -24,7 +25,13 @@ from stillmotion.apps.evaluate_common import (
 from stillmotion.apps.options import FLAG, Device, Force, Json, Quiet
 
 app = typer.Typer(help="Measure models and methods.", no_args_is_help=True)
-for part in (evaluate_benchmarks, evaluate_compare, evaluate_dynamicrafter, evaluate_speed):
+for part in (
+    evaluate_benchmarks,
+    evaluate_score,
+    evaluate_compare,
+    evaluate_dynamicrafter,
+    evaluate_speed,
+):
     app.add_typer(part.app)
 
 

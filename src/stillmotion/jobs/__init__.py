@@ -5,11 +5,14 @@ model.py      the kinds of job; fields.py and sources.py are what they are built
               says what is wrong with one, formats.py how its files end
 run.py        a job made: what every door to the package calls; context.py is what is said beside
 cost.py       what a job costs, before it is made
+drawn_steps.py  steps in which a still was drawn, held before a model is loaded
 drawing.py    what `draw` does; drawing_jobs.py leads there from a job
 animating.py  what `animate` does by AnimateZero; clip_jobs.py leads there from a job
-wishes.py     what a job asks of AnimateZero; recall.py fills in what records and models say
+wishes.py     what a job asks of AnimateZero; recall.py fills in what records and models say, of
+              clips that are made again recordings.py; clip_requests.py is the result
 records.py    the provenance of a clip, and back
-dynamicrafter.py  what `animate` does by DynamiCrafter; dynamicrafter_wishes.py is what it is asked
+dynamicrafter.py  what `animate` does by DynamiCrafter; dynamicrafter_wishes.py is what it is asked,
+              dynamicrafter_recordings.py what the record of a clip says
 methods.py    which method animates, and which fields are not its own
 editing.py    what `edit` does
 scoring.py    what `evaluate` does

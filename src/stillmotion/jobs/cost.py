@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from stillmotion.animatezero.pacing import dense_count
@@ -40,7 +41,8 @@ from stillmotion.models.registry import (
     known_model,
 )
 
-LookAt = Callable[[FileSource], Provenance | None]
+Described = Callable[[str], ModelDescription]
+"""What is said about a model; the answer is kept, since many shots of a story name the same."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,19 @@ def cost_of(job: AnyJob, find: Find = find_file) -> JobCost:
 
     Raises InputError for one that is not there, ModelError for a model that nobody knows.
     """
+    described = cache(_described)
     match job:
         case DrawJob():
-            return JobCost((_drawing(job),))
+            return JobCost((_drawing(job, described),))
         case AnimateJob() | InterpolateJob() | LoopJob():
-            return JobCost((_clip(job, find),))
+            return JobCost((_clip(job, find, described),))
         case EditJob():
-            return JobCost(_edit(job))
+            return JobCost(_edit(job, described))
         case StoryJob():
-            return JobCost(tuple(part for shot in job.script.shots for part in _shot(job, shot)))
+            shots = job.script.shots
+            return JobCost(tuple(part for shot in shots for part in _shot(job, shot, described)))
         case EvaluateJob():
-            return JobCost(tuple(_scored(clip, find) for clip in job.clips))
+            return JobCost(tuple(_scored(clip, find, described) for clip in job.clips))
 
 
 def _described(name: str) -> ModelDescription:
@@ -117,19 +121,19 @@ def _described(name: str) -> ModelDescription:
     return known.description
 
 
-def _drawing(job: DrawJob) -> Cost:
-    says = _described(job.model or MINIATURE)
+def _drawing(job: DrawJob, described: Described) -> Cost:
+    says = described(job.model or MINIATURE)
     own = says.drawing.num_inference_steps if says.drawing else says.num_inference_steps
     pixels = (job.height or says.height) * (job.width or says.width)
     return Cost(1, pixels, job.steps or own, job.count)
 
 
-def _clip(job: Clips, find: Find) -> Cost:
+def _clip(job: Clips, find: Find, described: Described) -> Cost:
     kept = _record(job.from_clip, find)
     still = _record(job.still, find)
     source = find(job.from_clip).path if job.from_clip is not None else None
     is_dynamicrafter = chosen_method(job.method, job.model, source) == DYNAMICRAFTER
-    says = _described(job.model or _default_model(job, is_dynamicrafter, kept or still))
+    says = described(job.model or _default_model(job, is_dynamicrafter, kept or still))
     settings = kept.settings if kept is not None else {}
     sampling = _sampling(settings) or (_sampling(still.settings) if still is not None else {})
     frames = job.frames or _whole(settings.get("num_frames")) or says.num_frames
@@ -154,8 +158,8 @@ def _default_model(job: Clips, is_dynamicrafter: bool, record: Provenance | None
     return MINIATURE_DYNAMICRAFTER if isinstance(job, AnimateJob) else MINIATURE_INTERPOLATION
 
 
-def _edit(job: EditJob) -> tuple[Cost, ...]:
-    says = _described(job.model or MINIATURE)
+def _edit(job: EditJob, described: Described) -> tuple[Cost, ...]:
+    says = described(job.model or MINIATURE)
     pixels, steps = says.height * says.width, job.steps or says.num_inference_steps
     first = Cost(1, pixels, steps, job.count)
     if job.format == "png":
@@ -164,13 +168,13 @@ def _edit(job: EditJob) -> tuple[Cost, ...]:
     return (clip,) if job.still is not None else (first, clip)
 
 
-def _shot(job: StoryJob, shot: Shot) -> tuple[Cost, ...]:
+def _shot(job: StoryJob, shot: Shot, described: Described) -> tuple[Cost, ...]:
     defaults = job.script.defaults
     method = chosen_method(_said(shot, defaults, "method"), _said(shot, defaults, "model"), None)
     is_dynamicrafter = method == DYNAMICRAFTER
     ends = shot.last_frame is not None
     other = MINIATURE_INTERPOLATION if ends else MINIATURE_DYNAMICRAFTER
-    says = _described(_said(shot, defaults, "model") or (other if is_dynamicrafter else MINIATURE))
+    says = described(_said(shot, defaults, "model") or (other if is_dynamicrafter else MINIATURE))
     size = job.script.size
     pixels = size[0] * size[1] if size is not None else says.height * says.width
     steps = _said(shot, defaults, "steps") or says.num_inference_steps
@@ -186,12 +190,12 @@ def _said(shot: Shot, defaults: Options, name: str) -> Any:
     return getattr(defaults, name) if own is None else own
 
 
-def _scored(clip: FileSource, find: Find) -> Cost:
+def _scored(clip: FileSource, find: Find, described: Described) -> Cost:
     """Scoring looks at each frame once."""
     record = _record(clip, find)
     output = record.output if record is not None else None
     if output is None:
-        says = _described(MINIATURE)
+        says = described(MINIATURE)
         return Cost(MAX_FRAMES, says.height * says.width, 1)
     return Cost(output.num_frames, output.height * output.width, 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stillmotion.animatezero.loading import load_model
+from stillmotion.animatezero.loading import LoadedModel, load_model
 from stillmotion.jobs import drawing
 from stillmotion.jobs.common import chosen_seed, chosen_speed, with_changes
 from stillmotion.jobs.context import Context, Output, Run
@@ -12,13 +12,18 @@ from stillmotion.jobs.wishes import ingredients_of
 from stillmotion.models.registry import MINIATURE
 
 
-def prepare(job: DrawJob, output: Output, context: Context) -> Run:
-    """Check it and load the model.  Raises as `prepare_job`."""
-    check_still_output(output.path, job.count, overwrite=output.overwrite)
-    model = context.models.sharing(load_model)(
+def load(job: DrawJob, context: Context) -> LoadedModel:
+    """The model that draws, which stays in memory for the jobs after it.  Raises ModelError."""
+    return context.models.sharing(load_model)(
         job.model or MINIATURE, ingredients=ingredients_of(job, context.find),
         look=job.look, device=context.device, download=context.download,
     )  # fmt: skip
+
+
+def prepare(job: DrawJob, output: Output, context: Context) -> Run:
+    """Check it and load the model.  Raises as `prepare_job`."""
+    check_still_output(output.path, job.count, overwrite=output.overwrite)
+    model = load(job, context)
     sampling = with_changes(
         model.drawing,
         num_inference_steps=job.steps,

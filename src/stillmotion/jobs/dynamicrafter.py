@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stillmotion.animatezero.requests import OnPreview
 from stillmotion.diffusion.speed import SpeedSettings
@@ -20,10 +19,15 @@ from stillmotion.errors import InputError
 from stillmotion.jobs.advice import tell_about_speed
 from stillmotion.jobs.common import chosen_seed, chosen_speed
 from stillmotion.jobs.context import Say
+from stillmotion.jobs.dynamicrafter_recordings import (
+    Recipe,
+    Recording,
+    read_recording,
+    tell_what_differs,
+)
 from stillmotion.jobs.dynamicrafter_wishes import Wish
 from stillmotion.jobs.outputs import numbered_paths
 from stillmotion.jobs.previews import fitted_preview, sheet_maker
-from stillmotion.jobs.records import refuse_film
 from stillmotion.jobs.sources import Found
 from stillmotion.media.clips import read_provenance, save_clip
 from stillmotion.media.fit import fit_picture
@@ -40,29 +44,6 @@ from stillmotion.runtime.memory import AUTO, PRESETS, MemoryPlan
 METHOD = "dynamicrafter"
 _DEFAULT_FPS = 8.0
 Picture = NDArray[np.uint8]
-
-
-class Recipe(BaseModel):
-    """The `settings` of a clip's record: all that decides its frames, with prompt and seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    num_frames: int
-    dynamicrafter: dict[str, Any]
-    """Fields of DynamiCrafterSettings."""
-    fps: float
-    scale: int
-    end: str
-    """"open", "picture" or "loop"."""
-    seamless: bool
-    speed: dict[str, Any] | None = None
-    """Shortcuts that were taken, see `SpeedSettings.record`; no part of an exact clip's record."""
-
-
-@dataclass(frozen=True)
-class _Recording:
-    provenance: Provenance
-    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -182,7 +163,7 @@ def prepare(wish: Wish, say: Say, load: Callable[..., LoadedDynamiCrafter] | Non
         InputError: nothing to animate, or something that does not fit.
         ModelError: the model is not here, or not for this method.
     """
-    recording = _recording(wish.source) if wish.source is not None else None
+    recording = read_recording(wish.source) if wish.source is not None else None
     if wish.picture is None:
         raise InputError(
             "there is no picture to animate; give one"
@@ -211,7 +192,7 @@ def prepare(wish: Wish, say: Say, load: Callable[..., LoadedDynamiCrafter] | Non
         say("the prompt is empty, so nothing says what moves")
     tell_about_speed(SpeedSettings.from_record(recipe.speed), say)
     if recording is not None:
-        _tell_what_differs(wish, model, recording, picture, say)
+        tell_what_differs(wish, model, recording, picture, say)
     recorded_seed = None if recording is None else recording.provenance.seed
     seed = chosen_seed(recorded_seed if wish.seed is None else wish.seed)
     job = Job(wish, model, prompt, seed, settings, recipe, picture, last)
@@ -223,7 +204,7 @@ def prepare(wish: Wish, say: Say, load: Callable[..., LoadedDynamiCrafter] | Non
 def _recipe(
     wish: Wish,
     model: LoadedDynamiCrafter,
-    recording: _Recording | None,
+    recording: Recording | None,
     settings: DynamiCrafterSettings,
     *,
     is_loop: bool,
@@ -244,7 +225,7 @@ def _recipe(
 
 
 def _settings(
-    wish: Wish, model: LoadedDynamiCrafter, recording: _Recording | None
+    wish: Wish, model: LoadedDynamiCrafter, recording: Recording | None
 ) -> DynamiCrafterSettings:
     base = model.settings
     if recording is not None:
@@ -252,18 +233,7 @@ def _settings(
     return base.changed(**wish.settings)
 
 
-def _recording(source: Path) -> _Recording:
-    provenance = read_provenance(source)
-    refuse_film(provenance, source)
-    try:
-        return _Recording(provenance, Recipe.model_validate(provenance.settings))
-    except ValidationError as error:
-        raise InputError(
-            f"the record in '{source}' is damaged: {error.errors()[0]['msg']}"
-        ) from error
-
-
-def _model_name(wish: Wish, recording: _Recording | None) -> str:
+def _model_name(wish: Wish, recording: Recording | None) -> str:
     if wish.model is not None:
         return wish.model
     if recording is not None:
@@ -278,20 +248,6 @@ def _own_prompt(picture: Path) -> str:
         return read_provenance(picture).prompt
     except InputError:
         return ""
-
-
-def _tell_what_differs(
-    wish: Wish, model: LoadedDynamiCrafter, recording: _Recording, picture: Picture, say: Say
-) -> None:
-    recorded = recording.provenance
-    if recorded.model.fingerprint != model.pipeline.model_fingerprint:
-        say(
-            f"'{wish.source}' was made by '{recorded.model.name}' with other weights than "
-            f"'{model.name}' has here; the new clip will differ"
-        )
-    known = next((given for given in recorded.inputs if given.role == "still"), None)
-    if known is not None and known.sha256 != fingerprint_pixels(picture) and wish.picture:
-        say(f"'{wish.picture.name}' is not the picture that '{wish.source}' was made from")
 
 
 def _identity(role: str, picture: Picture, given: Found | None) -> InputIdentity:

@@ -18,6 +18,7 @@ from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.diffusion.speed import SpeedSettings
 from stillmotion.errors import InputError
 from stillmotion.jobs import animating, drawing
+from stillmotion.jobs.clip_requests import AnimateRequest
 from stillmotion.jobs.common import chosen_seed, chosen_speed, with_changes
 from stillmotion.jobs.context import Context, Output, Progress, Say
 from stillmotion.jobs.fields import MAX_FRAMES
@@ -170,7 +171,7 @@ def _edit(
             progress=lambda done, total: progress(done, total + steps),
         )  # fmt: skip
         first = Picture(still, None)
-    request = animating.AnimateRequest(
+    request = AnimateRequest(
         first=first,
         prompt=model.styled(wish.prompt),
         seed=run.seed,

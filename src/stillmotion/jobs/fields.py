@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from stillmotion.diffusion.speed import SpeedName
 from stillmotion.jobs.sources import FileSource, Source
+from stillmotion.models.registry import MINIATURE
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -19,6 +20,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
+DrawingModel = Annotated[
+    Text | None, BeforeValidator(lambda said: MINIATURE if said is None else said)
+]
+"""The model of jobs for which no record says one: left open, it is the miniature."""
 MAX_FRAMES = 64
 """Of a longer clip that is edited so many frames are taken, unless another number is said."""
 ClipFormat = Literal["mp4", "webm", "gif", "webp", "safetensors", "frames"]

@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from stillmotion.jobs.fields import (
     ClipFormat,
     Count,
+    DrawingModel,
     FromZero,
     JobFields,
     MemoryPlan,
@@ -33,6 +34,7 @@ from stillmotion.jobs.fields import (
 from stillmotion.jobs.mistakes import field_error
 from stillmotion.jobs.sources import FileSource, Source
 from stillmotion.jobs.story_script import Story
+from stillmotion.models.registry import MINIATURE
 
 SCHEMA_VERSION = 1
 SEED_RANGE = 2**31
@@ -44,6 +46,7 @@ class DrawJob(WithIngredients):
 
     kind: Literal["draw"] = "draw"
     prompt: str
+    model: DrawingModel = MINIATURE
     height: Count | None = None
     width: Count | None = None
 
@@ -133,6 +136,7 @@ class EditJob(Sampled):
 
     clip: Source
     prompt: str
+    model: DrawingModel = MINIATURE
     still: Source | None = None
     """The first frame, drawn before by such a job in the format `png`."""
     format: ClipFormat | Literal["png"] = "mp4"

@@ -7,7 +7,7 @@ then the model's defaults.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +19,29 @@ from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.diffusion.speed import SpeedSettings
 from stillmotion.errors import InputError, ModelError
-from stillmotion.jobs.animating import AnimateRequest
+from stillmotion.jobs.clip_requests import AnimateRequest
 from stillmotion.jobs.common import chosen_seed, chosen_speed, with_changes
 from stillmotion.jobs.context import Say
+from stillmotion.jobs.drawn_steps import steps_differ, steps_do_not_fit
 from stillmotion.jobs.pictures import Picture, fitted, fitted_to, load_picture
-from stillmotion.jobs.records import (
-    LAST_FRAME,
-    ClipRecipe,
-    motion_fingerprint,
-    recorded_sampling,
-    refuse_film,
+from stillmotion.jobs.recordings import (
+    Recording,
+    check_last_is_given,
+    read_recording,
+    still_again,
+    tell_what_differs,
+    what_is_missing,
 )
+from stillmotion.jobs.records import ClipRecipe
 from stillmotion.jobs.wishes import Wish, chosen_control, chosen_photographs, text_along
-from stillmotion.media.clips import read_provenance
-from stillmotion.media.provenance import (
-    InputIdentity,
-    Provenance,
-    StillRecipe,
-    fingerprint_pixels,
-)
 from stillmotion.media.still import Still, latents_path
 from stillmotion.models.loading import split_reference
 from stillmotion.models.registry import MINIATURE
-from stillmotion.runtime.progress import Progress
 
 _NO_FILES = ("scheduler", "clip_skip")
 """Ingredients that a record tells in full."""
 Load = Callable[..., LoadedModel]
 """`load_model`, or something in its place."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The record of a clip that is to be made again."""
-
-    source: Path
-    provenance: Provenance
-    recipe: ClipRecipe
-
-    def input(self, role: str) -> InputIdentity | None:
-        """What went in as `role`."""
-        inputs = self.provenance.inputs
-        return next((given for given in inputs if given.role == role), None)
 
 
 def prepare(wish: Wish, say: Say, load: Load | None = None) -> tuple[LoadedModel, AnimateRequest]:
@@ -70,25 +51,25 @@ def prepare(wish: Wish, say: Say, load: Load | None = None) -> tuple[LoadedModel
         InputError: nothing to animate, or a record or picture that does not fit.
         ModelError: the model is not here.
     """
-    recording = _read_recording(wish.source) if wish.source is not None else None
+    recording = read_recording(wish.source) if wish.source is not None else None
     kept = recording.recipe if recording is not None else None
     photograph = wish.photograph or (recording is not None and recording.recipe.photograph)
     given = load_picture(wish.still, photograph=photograph) if wish.still is not None else None
     if given is None and (recording is None or recording.provenance.still is None):
-        raise InputError(_what_is_missing(recording))
+        raise InputError(what_is_missing(recording))
     if recording is not None:
-        _check_last_is_given(wish, recording)
+        check_last_is_given(wish, recording)
     control, photographs = chosen_control(wish, kept), chosen_photographs(wish, kept)
     model = _load(wish, recording, given.still if given is not None else None, load or load_model)
     if given is None:
         assert recording is not None
-        first = Picture(_still_again(model, wish, recording), _name(recording.input("still")))
+        first = Picture(still_again(model, recording, quiet=wish.quiet), recording.name_of("still"))
     else:
         first = _usable(model, given, wish, photograph, say)
     first = fitted(model, first, photographs, say)
     last = _last_picture(model, wish, recording, first, photographs, say)
     if recording is not None:
-        _tell_what_differs(model, recording, first, last, say)
+        tell_what_differs(model, recording, first, last, say)
     return model, _request(wish, model, (first, last), recording, control, photographs)
 
 
@@ -129,18 +110,6 @@ def _last_picture(
     return None
 
 
-def _check_last_is_given(wish: Wish, recording: Recording) -> None:
-    """Raises InputError if the clip's last frame was a picture that has to be given again."""
-    if wish.last_frame is not None or wish.loop or wish.seamless:
-        return
-    if recording.recipe.end == "still":
-        name = _name(recording.input(LAST_FRAME))
-        raise InputError(
-            f"'{recording.source}' ends with a picture{f' ({name!r})' if name else ''} that it "
-            "does not hold; give that again with --last-frame PICTURE."
-        )
-
-
 def _check_drawn_in_equal_steps(first: Picture, last: Picture) -> None:
     """Raises InputError if both pictures have latents, but not of the same steps."""
     steps = [
@@ -149,41 +118,7 @@ def _check_drawn_in_equal_steps(first: Picture, last: Picture) -> None:
         if picture.still.latents is not None and picture.still.settings is not None
     ]
     if len(set(steps)) > 1:
-        raise InputError(
-            f"'{first.name}' was drawn in {steps[0]} steps and '{last.name}' in {steps[1]}; draw "
-            "both in equally many, or add --photograph to animate their pixels alone."
-        )
-
-
-def _name(given: InputIdentity | None) -> str | None:
-    return given.name if given is not None else None
-
-
-def _read_recording(source: Path) -> Recording:
-    if source.is_file() and source.suffix.lower() == ".png":
-        raise InputError(f"'{source}' is a picture, not a clip; give it without --from.")
-    provenance = read_provenance(source)
-    if provenance.kind != "clip":
-        raise InputError(f"'{source}' is a still, not a clip; give it without --from.")
-    refuse_film(provenance, source)
-    recipe = ClipRecipe.from_record(provenance, source)
-    if recipe.guide is not None:
-        raise InputError(
-            f"'{source}' was made by `stillmotion edit` from the clip '{recipe.guide.source}', "
-            "which it does not hold; run that command again with the clip."
-        )
-    return Recording(source, provenance, recipe)
-
-
-def _what_is_missing(recording: Recording | None) -> str:
-    if recording is None:
-        return "there is nothing to animate: give a still, or a clip with --from CLIP."
-    known = _name(recording.input("still"))
-    name = f" ('{known}')" if known else ""
-    return (
-        f"'{recording.source}' was made from a picture{name} that it does not hold; give that "
-        f"again: stillmotion animate PICTURE --from {recording.source} -o OUTPUT"
-    )
+        raise InputError(steps_differ(first.name, steps[0], last.name, steps[1]))
 
 
 def _load(wish: Wish, recording: Recording | None, given: Still | None, load: Load) -> LoadedModel:
@@ -239,33 +174,7 @@ def _check_latents_fit(model: LoadedModel, picture: Picture, wish: Wish) -> None
         )
     steps, drawn_in = wish.sampling["num_inference_steps"], still.settings
     if steps is not None and drawn_in is not None and steps != drawn_in.num_inference_steps:
-        raise InputError(
-            f"'{picture.name}' was drawn in {drawn_in.num_inference_steps} steps, and its latents "
-            f"fit no other number, not {steps}; leave out --steps, draw it again, or add "
-            "--photograph to animate its pixels alone"
-        )
-
-
-def _tell_what_differs(
-    model: LoadedModel, recording: Recording, first: Picture, last: Picture | None, say: Say
-) -> None:
-    recorded, recipe = recording.provenance, recording.recipe
-    missing = recipe.ingredients.keys() - model.ingredients.record().keys()
-    if missing:
-        names = ", ".join(sorted(missing))
-        say(f"'{recording.source}' was made with files of your own ({names}); give them again")
-    same_weights = recorded.model.fingerprint == model.pipeline.model_fingerprint
-    if not (same_weights and recipe.motion_fingerprint == motion_fingerprint(model)):
-        say(
-            f"'{recording.source}' was made by '{recorded.model.name}' with other weights than "
-            f"'{model.name}' has here; the new clip will differ"
-        )
-    for role, picture in (("still", first), (LAST_FRAME, last)):
-        known = recording.input(role)
-        if picture is None or known is None:
-            continue
-        if fingerprint_pixels(picture.given) != known.sha256:
-            say(f"'{picture.name}' is not the picture that '{recording.source}' was made from")
+        raise InputError(steps_do_not_fit(picture.name, drawn_in.num_inference_steps, steps))
 
 
 def _request(
@@ -347,32 +256,3 @@ def _sampling(
         base = kept.sampling
     size = {"height": still.height, "width": still.width}
     return with_changes(base, **size, **wish.sampling)
-
-
-def _still_again(model: LoadedModel, wish: Wish, recording: Recording) -> Still:
-    """The still of a recorded clip, drawn anew, and proved to be the same."""
-    recipe = recording.provenance.still
-    assert recipe is not None
-    with Progress("draw the still again", quiet=wish.quiet) as progress:
-        still = _drawn(model, recipe, recording.source, progress)
-    known = recording.input("still")
-    if known is None or fingerprint_pixels(still.image) != known.sha256:
-        raise InputError(
-            f"the still of '{recording.source}' comes out differently here, by '{model.name}' on "
-            f"'{model.pipeline.device}' (other weights, or another kind of processor); give the "
-            f"still itself: stillmotion animate STILL --from {recording.source} -o OUTPUT"
-        )
-    return still
-
-
-def _drawn(model: LoadedModel, recipe: StillRecipe, source: Path, progress: Progress) -> Still:
-    sampling, speed = recorded_sampling(recipe.settings, source)
-    [still] = model.drawing_pipeline.draw(
-        recipe.prompt,
-        seeds=[recipe.seed],
-        sampling=sampling,
-        speed=speed,
-        image_embeds=model.image_embeds(uses_guidance=sampling.uses_guidance),
-        progress=lambda done, total: progress.update(completed=done, total=total),
-    )
-    return still

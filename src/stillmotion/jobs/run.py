@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stillmotion.errors import OutputError
 from stillmotion.jobs.context import Context, Facts, JobCancelledError, Output, Progress, Run
+from stillmotion.jobs.drawn_steps import check_drawn_steps
 from stillmotion.jobs.formats import suffix_of
 from stillmotion.jobs.model import (
     AnimateJob,
@@ -67,6 +68,7 @@ def prepare_job(job: AnyJob, output: Output, context: Context) -> PreparedJob:
     """
     _heed(context)
     _check_format(job, output)
+    check_drawn_steps(job, context.find)
     return PreparedJob(job, _prepared(job, output, context), context)
 
 

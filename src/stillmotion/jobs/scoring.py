@@ -10,6 +10,7 @@ from stillmotion.errors import InputError
 from stillmotion.evaluation.benchmark.folder import Case
 from stillmotion.evaluation.benchmark.scoring import Scored, Scorer
 from stillmotion.evaluation.extractors.choice import MINIATURE
+from stillmotion.evaluation.metrics.catalogue import CATALOGUE
 from stillmotion.jobs.context import Context, Output, Progress
 from stillmotion.jobs.model import EvaluateJob
 from stillmotion.jobs.outputs import check_file_output
@@ -37,7 +38,7 @@ def prepare(
     scorer = Scorer(MINIATURE, str(choose_device(context.device)))
 
     def run(progress: Progress) -> dict[str, Any]:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, clip in enumerate(found, 1):
             frames = read_frames(clip.path).frames
             if len(frames) < _LEAST_FRAMES:
@@ -49,10 +50,20 @@ def prepare(
             metrics, _ = scorer.score(Scored(frames=frames, case=case, picture=picture, end=end))
             rows.append({"name": clip.name, "num_frames": len(frames), "metrics": metrics})
             progress(number, len(found))
-        facts = {"path": str(output.path), "prompt": job.prompt, "clips": rows}
+        looked = _looked(scorer, {key for row in rows for key in row["metrics"]})
+        facts = {
+            "path": str(output.path), "prompt": job.prompt, "extractors": looked, "clips": rows
+        }  # fmt: skip
         told = {name: value for name, value in facts.items() if name != "path"}
         with atomic_path(output.path, overwrite=output.overwrite) as temporary:
             temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         return facts
 
     return run
+
+
+def _looked(scorer: Scorer, metrics: set[str]) -> dict[str, dict[str, str]]:
+    """Which network served the metrics of each part: numbers of different ones are not alike."""
+    parts = {CATALOGUE[key].part for key in metrics}
+    found = scorer.parts.features().items()
+    return {part: feature.model_dump(mode="json") for part, feature in found if part in parts}

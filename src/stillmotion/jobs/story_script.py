@@ -150,14 +150,21 @@ class Story(Part):
 
 def read_script(path: Path) -> Story:
     """Raises InputError, with the shot and the field, if the file is not a script."""
-    content = read_yaml(path)
+    return parse_script(read_yaml(path), f"'{path}'")
+
+
+def parse_script(content: Any, name: str) -> Story:
+    """The script in the content of a YAML file; sentences call it `name`.
+
+    Raises InputError, with the shot and the field, for what is not a script.
+    """
     if not isinstance(content, dict):
-        raise InputError(f"'{path}' is not a script of shots; it needs 'shots:' and a list.")
+        raise InputError(f"{name} is not a script of shots; it needs 'shots:' and a list.")
     try:
         return Story.model_validate(content)
     except ValidationError as error:
         fields = {"film": _names(Story), "defaults": _names(Options), "shots": _names(Shot)}
-        raise InputError(f"'{path}', {first_mistake(error, content, fields)}") from error
+        raise InputError(f"{name}, {first_mistake(error, content, fields)}") from error
 
 
 def _names(part: type[Part]) -> list[str]:

@@ -33,19 +33,23 @@ def read_yaml(path: Path) -> Any:
     """The content of a file.  Raises InputError if it is not there, or not YAML."""
     if not path.is_file():
         raise InputError(f"there is no script '{path}'; check the name.")
-    content = path.read_bytes()
+    return parse_yaml(path.read_bytes(), f"'{path}'")
+
+
+def parse_yaml(content: bytes, name: str) -> Any:
+    """The content of what sentences call `name`.  Raises InputError if it is not YAML."""
     if len(content) > MAX_BYTES:
-        raise InputError(f"'{path}' has {len(content)} bytes; a script has at most {MAX_BYTES}.")
+        raise InputError(f"{name} has {len(content)} bytes; a script has at most {MAX_BYTES}.")
     try:
         return yaml.load(content.decode("utf-8-sig"), Loader=_Loader)
     except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not UTF-8 text; save it as such.") from error
+        raise InputError(f"{name} is not UTF-8 text; save it as such.") from error
     except RecursionError as error:
-        raise InputError(f"'{path}' is nested too deeply to be a script.") from error
+        raise InputError(f"{name} is nested too deeply to be a script.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f", line {mark.line + 1}"
-        raise InputError(f"'{path}'{where}: {error.problem}; mend the YAML there.") from error
+        raise InputError(f"{name}{where}: {error.problem}; mend the YAML there.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-45 and other such values
         problem = " ".join(str(error).split())
-        raise InputError(f"'{path}' cannot be read as YAML: {problem}.") from error
+        raise InputError(f"{name} cannot be read as YAML: {problem}.") from error
