@@ -56,7 +56,7 @@ def test_a_queue_that_cannot_be_read_is_not_ready(
     def broken() -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(api.service.queue, "state", broken)
+    monkeypatch.setattr(api.service.queue, "last_event", broken)
     check_problem(api.ask("GET", "/readyz"), 503, "cannot be read")
 
 

@@ -29,7 +29,7 @@ from stillmotion.server.limits import ServerLimits, TokenLimits
 from stillmotion.server.logs import JsonLines
 from stillmotion.server.metrics import Metrics
 from stillmotion.server.problems import KINDS, MEDIA_TYPE, answer_problem
-from stillmotion.server.rates import RateLimiter
+from stillmotion.server.rates import Places, RateLimiter
 from stillmotion.server.shield import Shield
 from stillmotion.server.tokens import TokenBook, add_token
 
@@ -44,7 +44,13 @@ def build(book: TokenBook | None = None) -> FastAPI:
             Middleware(Shield, metrics=metrics, mounted=("/pages",)),
             Middleware(HostCheck, allowed=LOOPBACK_NAMES),
             Middleware(OriginCheck),
-            Middleware(TokenCheck, book=book, rates=RateLimiter(), metrics=metrics),
+            Middleware(
+                TokenCheck,
+                book=book,
+                rates=RateLimiter(),
+                requests=Places(9, "requests"),
+                metrics=metrics,
+            ),
             Middleware(BodyGuard, limits=LIMITS),
         ]
     )

@@ -126,13 +126,25 @@ def test_the_queue_is_bounded(with_tokens: WithTokens) -> None:
     check_problem(ada.ask("POST", f"/v1/jobs/{job['id']}/retry"), 429, "jobs wait")
 
 
+def test_the_priority_of_a_token_is_bounded(with_tokens: WithTokens) -> None:
+    """Else whoever asks for the highest each time is always the next."""
+    ada = with_tokens(max_priority=0)["ada"]
+    refused = ada.ask("POST", "/v1/jobs", json={"job": DRAW, "priority": 1})
+    check_problem(refused, 422, "at most 0 is allowed", "priority")
+    where = f"/v1/jobs/{ada.submit(priority=0)['id']}"
+    change = {"priority": 1, "paused": True}
+    check_problem(ada.ask("PATCH", where, json=change), 422, "at most 0", "priority")
+    assert ada.get(where)["state"] == "queued"
+    assert ada.ask("PATCH", where, json={"priority": -5}).json()["priority"] == -5
+
+
 def test_the_cost_of_a_token_is_bounded(with_tokens: WithTokens) -> None:
     ada = with_tokens(max_cost=64 * 64 * 10.0)["ada"]
     job = ada.submit(DRAW | {"steps": 5})
     ada.submit(DRAW | {"steps": 5})
     check_problem(ada.ask("POST", "/v1/jobs", json={"job": DRAW}), 429, "cost")
     change = {"job": DRAW | {"steps": 6}}
-    check_problem(ada.ask("PATCH", f"/v1/jobs/{job['id']}", json=change), 429, "cost more")
+    check_problem(ada.ask("PATCH", f"/v1/jobs/{job['id']}", json=change), 429, "with this one")
     change = {"job": DRAW | {"steps": 4}}
     assert ada.ask("PATCH", f"/v1/jobs/{job['id']}", json=change).status_code == 200
 
@@ -173,6 +185,22 @@ def test_a_job_is_changed_until_it_starts(api: Api, hand: Hand) -> None:
     hand.claim()
     for change in ({"job": DRAW}, {"priority": 1}, {"paused": True}):
         check_problem(api.ask("PATCH", where, json=change), 409, "running")
+    assert api.ask("PATCH", where, json={"paused": False}).json()["state"] == "running"
+
+
+def test_a_change_is_made_wholly_or_not_at_all(api: Api) -> None:
+    job = api.submit()
+    where, events = f"/v1/jobs/{job['id']}", len(api.service.queue.events(job_id=job["id"]))
+    connection = api.service.queue._database.connection()
+    connection.execute(
+        "CREATE TRIGGER fails BEFORE UPDATE OF state ON jobs BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    change = {"job": DRAW | {"seed": 9}, "priority": 4, "paused": True}
+    check_problem(api.ask("PATCH", where, json=change), 500, "failed")
+    assert api.get(where) == job
+    assert len(api.service.queue.events(job_id=job["id"])) == events
+    connection.execute("DROP TRIGGER fails")
+    assert api.ask("PATCH", where, json=change).json()["state"] == "paused"
 
 
 def test_jobs_are_cancelled_retried_and_forgotten(api: Api, hand: Hand) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from tests.server.light import content_of
 from tests.server.processes import light_server, running
 
 from stillmotion.errors import InputError
-from stillmotion.server.serving import ServeSettings, is_loopback, serve
+from stillmotion.server.serving import ServeSettings, _forms_in, is_loopback, serve
 
 
 def test_others_are_let_in_with_tokens_only(tmp_path: Path) -> None:
@@ -33,6 +35,16 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         settings = ServeSettings(folder=tmp_path, port=taken.getsockname()[1], devices=())
         with pytest.raises(InputError, match="choose another --port"):
             serve(settings, announce=print)
+
+
+def test_forms_lie_in_the_library(tmp_path: Path) -> None:
+    before = tempfile.gettempdir()
+    with _forms_in(tmp_path), tempfile.SpooledTemporaryFile(max_size=1) as form:
+        assert tempfile.gettempdir() == str(tmp_path)
+        form.write(b"larger than that")
+        assert os.fstat(form.fileno()).st_dev == tmp_path.stat().st_dev
+    assert tempfile.gettempdir() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def wait_for(said: str, condition: object) -> None:
@@ -89,10 +101,10 @@ def test_a_server_that_is_asked_to_stop_finishes_what_runs(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_head_that_never_ends_is_given_up(tmp_path: Path) -> None:
-    """Connections that say nothing, or half a head, do not stay."""
+    """Connections that say nothing, or half a head, do not stay: the server's own limits."""
     with running(light_server(tmp_path / "library")) as server:
         port = int(server.address.rpartition(":")[2])
-        for said in (b"", b"GET / HTTP/1.1\r\nHost: "):
+        for said, answer in ((b"", b""), (b"GET / HTTP/1.1\r\nHost: ", b"HTTP/1.1 408")):
             with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
                 line.sendall(said)
-                assert line.recv(100) == b""
+                assert line.recv(12) == answer

@@ -117,3 +117,25 @@ def test_places_are_given_back() -> None:
             places.take("eve", 5)
     assert places.taken == 0
     places.take("ada", 1)
+
+
+def test_who_was_found_is_known_while_nothing_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_LOOK_AGAIN_SECONDS", 0.0)
+    path = tmp_path / "tokens.json"
+    token = add_token(path, "ada", admin=True, limits=TokenLimits())
+    book = TokenBook(path)
+    ada = book.find(token)
+    assert ada is not None
+    assert book.knows(ada)
+    plain = path.read_text()
+    for changed in (
+        plain.replace('"admin": true', '"admin": false'),
+        plain.replace(ada.sha256, "0" * 64),
+        '{"tokens": []}',
+    ):
+        path.write_text(changed)
+        assert not book.knows(ada)
+    path.write_text(plain)
+    assert book.knows(ada)

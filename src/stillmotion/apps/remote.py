@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stillmotion.apps.options import Force, Json, Quiet
+from stillmotion.apps.remote_options import Address, TokenFrom, connected
 
 if TYPE_CHECKING:
     from stillmotion.client.connection import Answer, Client
 
 app = typer.Typer()
 jobs_app = typer.Typer(help="Look at the jobs of a server, and change them.")
-SERVER = "Server"
-
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        metavar="ADDRESS",
-        envvar="STILLMOTION_SERVER",
-        help="Where the server is.",
-        show_default="http://127.0.0.1:8420",
-        rich_help_panel=SERVER,
-    ),
-]
-TokenFrom = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-from",
-        metavar="FILE",
-        help="A file that holds the token; else it is taken from STILLMOTION_TOKEN.",
-        show_default=False,
-        rich_help_panel=SERVER,
-    ),
-]
 Fetch = Annotated[
     Path | None,
     typer.Option(
@@ -50,25 +27,6 @@ Fetch = Annotated[
     ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job, as `submit` printed it.")]
-
-
-@contextmanager
-def connected(address: str | None, token_from: Path | None) -> Iterator[Client]:
-    """A client for the length of a command."""
-    from stillmotion.apps.serve import need_server_extra
-
-    need_server_extra("this command")
-    from stillmotion.client.connection import Client
-    from stillmotion.errors import InputError
-
-    token = None
-    if token_from is not None:
-        try:
-            token = token_from.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"'{token_from}' cannot be read; check the name.") from error
-    with Client(address, token) as client:
-        yield client
 
 
 @app.command()
@@ -229,31 +187,24 @@ def _tell(answer: Answer, *, as_json: bool) -> None:
     show(_line(answer), answer, as_json=as_json)
 
 
-@jobs_app.command("show")
-def shown(
-    job_id: JobId, server: Address = None, token_from: TokenFrom = None, as_json: Json = False
-) -> None:
-    """Say how a job stands."""
-    with connected(server, token_from) as client:
-        _tell(client.job(job_id), as_json=as_json)
+def _on_one_job(name: str, what: str, call: Callable[[Client, str], Answer]) -> None:
+    """Add a command that takes a job and says how it stands then."""
+
+    @jobs_app.command(name, help=what)
+    def command(
+        job_id: JobId, server: Address = None, token_from: TokenFrom = None, as_json: Json = False
+    ) -> None:
+        with connected(server, token_from) as client:
+            _tell(call(client, job_id), as_json=as_json)
 
 
-@jobs_app.command()
-def cancel(
-    job_id: JobId, server: Address = None, token_from: TokenFrom = None, as_json: Json = False
-) -> None:
-    """Cancel a job that waits or runs."""
-    with connected(server, token_from) as client:
-        _tell(client.cancel(job_id), as_json=as_json)
-
-
-@jobs_app.command()
-def retry(
-    job_id: JobId, server: Address = None, token_from: TokenFrom = None, as_json: Json = False
-) -> None:
-    """Queue a job again that failed or was cancelled."""
-    with connected(server, token_from) as client:
-        _tell(client.retry(job_id), as_json=as_json)
+_on_one_job("show", "Say how a job stands.", lambda client, job_id: client.job(job_id))
+_on_one_job("cancel", "Cancel a job that waits or runs.", lambda client, job: client.cancel(job))
+_on_one_job(
+    "retry",
+    "Queue a job again that failed or was cancelled.",
+    lambda client, job_id: client.retry(job_id),
+)
 
 
 @jobs_app.command()
@@ -296,39 +247,29 @@ _JobOrQueue = Annotated[
 ]
 
 
-@jobs_app.command()
-def pause(
-    job_id: _JobOrQueue = None,
-    server: Address = None,
-    token_from: TokenFrom = None,
-    as_json: Json = False,
-) -> None:
-    """Keep a job, or the whole queue, from starting."""
-    _pause(job_id, True, server, token_from, as_json=as_json)
+def _on_job_or_queue(name: str, what: str, *, paused: bool) -> None:
+    """Add a command that holds back, or lets go, a job or the whole queue."""
+
+    @jobs_app.command(name, help=what)
+    def command(
+        job_id: _JobOrQueue = None,
+        server: Address = None,
+        token_from: TokenFrom = None,
+        as_json: Json = False,
+    ) -> None:
+        from stillmotion.apps.console import show
+
+        with connected(server, token_from) as client:
+            if job_id is not None:
+                _tell(client.change(job_id, paused=paused), as_json=as_json)
+                return
+            answer = client.pause() if paused else client.resume()
+        said = "the queue is paused" if answer["paused"] else "the queue runs"
+        show(said, answer, as_json=as_json)
 
 
-@jobs_app.command()
-def resume(
-    job_id: _JobOrQueue = None,
-    server: Address = None,
-    token_from: TokenFrom = None,
-    as_json: Json = False,
-) -> None:
-    """Let a job, or the whole queue, start again."""
-    _pause(job_id, False, server, token_from, as_json=as_json)
-
-
-def _pause(
-    job_id: str | None, paused: bool, server: str | None, token_from: Path | None, *, as_json: bool
-) -> None:
-    from stillmotion.apps.console import show
-
-    with connected(server, token_from) as client:
-        if job_id is not None:
-            _tell(client.change(job_id, paused=paused), as_json=as_json)
-            return
-        answer = client.pause() if paused else client.resume()
-    show("the queue is paused" if answer["paused"] else "the queue runs", answer, as_json=as_json)
+_on_job_or_queue("pause", "Keep a job, or the whole queue, from starting.", paused=True)
+_on_job_or_queue("resume", "Let a job, or the whole queue, start again.", paused=False)
 
 
 @jobs_app.command()

@@ -164,6 +164,10 @@ def token(
         float,
         typer.Option(metavar="X", min=1, help="Cost of these jobs.", rich_help_panel=LIMITS),
     ] = 2e11,
+    max_priority: Annotated[
+        int,
+        typer.Option(metavar="N", min=-100, max=100, help="Of its jobs.", rich_help_panel=LIMITS),
+    ] = 100,
     requests_per_minute: Annotated[
         int, typer.Option(metavar="N", min=1, help="Requests.", rich_help_panel=LIMITS)
     ] = 1200,
@@ -180,7 +184,10 @@ def token(
     from stillmotion.server.tokens import add_token
 
     limits = TokenLimits(
-        max_waiting=max_waiting, max_cost=max_cost, requests_per_minute=requests_per_minute
+        max_waiting=max_waiting,
+        max_cost=max_cost,
+        max_priority=max_priority,
+        requests_per_minute=requests_per_minute,
     )
     made = add_token(token_file, name, admin=admin, limits=limits)
     show(made, {"name": name, "token": made}, as_json=as_json)
@@ -203,21 +210,16 @@ def devices(device: str, workers: int | None) -> tuple[str, ...]:
     if workers == 0:
         return ()
     from stillmotion.errors import InputError
+    from stillmotion.queueing.devices import count_gpus
 
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device is '{device}'; it can be auto, cpu or cuda.")
-    num_gpus = 0 if device == "cpu" else _num_gpus()
+    num_gpus = 0 if device == "cpu" else count_gpus()
     if not num_gpus:
         if device == "cuda":
             raise InputError("--device is 'cuda', but there is no GPU here; give cpu or auto.")
         return ("cpu",) * (workers or 1)
     return tuple(f"cuda:{index % num_gpus}" for index in range(workers or num_gpus))
-
-
-def _num_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def need_server_extra(command: str) -> None:

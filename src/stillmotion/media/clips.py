@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stillmotion.errors import InputError, OutputError
@@ -40,6 +40,9 @@ from stillmotion.media.provenance import OutputRecord, Provenance
 from stillmotion.media.tensors import SAFETENSORS
 from stillmotion.media.video import MP4, WEBM
 from stillmotion.runtime.files import atomic_folder, atomic_path
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Clip", "check_clip_path", "load_clip", "read_provenance", "save_clip"]
 

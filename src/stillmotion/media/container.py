@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stillmotion.errors import InputError
 from stillmotion.media.provenance import OutputRecord
+
+if TYPE_CHECKING:
+    import torch  # heavy: a server reads the records of clips, and has no use for it
 
 DEFAULT_FPS = 8.0
 MIN_FPS = 0.01

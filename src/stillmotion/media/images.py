@@ -114,6 +114,11 @@ def side_car_path(path: Path) -> Path:
     return path.parent / f"{path.name}.json"
 
 
+def latents_path(path: Path) -> Path:
+    """`cat.png` -> `cat.latents.safetensors`, of a still that was drawn here."""
+    return path.with_name(f"{path.stem}.latents.safetensors")
+
+
 def write_picture(image: NDArray[np.uint8], path: Path, **options: Any) -> None:
     """Write uint8 (h w 3) with Pillow's `options`.
 

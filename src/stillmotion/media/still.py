@@ -16,7 +16,13 @@ from torch import Tensor
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.diffusion.speed import EXACT, SpeedSettings
 from stillmotion.errors import InputError, OutputError
-from stillmotion.media.images import PNG_KEY, load_image, read_png_text, save_image
+from stillmotion.media.images import (
+    PNG_KEY,
+    load_image,
+    read_png_text,
+    save_image,
+)
+from stillmotion.media.images import latents_path as latents_path
 from stillmotion.media.provenance import ModelIdentity, Provenance, fingerprint_pixels
 from stillmotion.runtime.files import atomic_path
 
@@ -129,11 +135,6 @@ class Still:
                 )
             return cls(image=image)
         return cls(image=image, latents=latents, **record)
-
-
-def latents_path(path: Path) -> Path:
-    """`cat.png` -> `cat.latents.safetensors`."""
-    return path.with_name(f"{path.stem}.latents.safetensors")
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

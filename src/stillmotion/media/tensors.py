@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from stillmotion.errors import InputError
 from stillmotion.media.container import (
@@ -21,12 +19,15 @@ from stillmotion.media.container import (
 )
 from stillmotion.media.provenance import OutputRecord
 
+if TYPE_CHECKING:
+    import torch
+
 _NOTE_KEY = "stillmotion"
 
 
 def load_latents(path: Path) -> torch.Tensor:
     """The latents (b c f h w) kept in a .safetensors clip.  Raises InputError if it has none."""
-    with _opened(Path(path)) as source:
+    with _opened(Path(path), framework="pt") as source:
         if "latents" not in source.keys():  # noqa: SIM118 (not a mapping)
             raise InputError(f"'{path}' holds no latents; it was written without them.")
         latents: torch.Tensor = source.get_tensor("latents")
@@ -34,6 +35,9 @@ def load_latents(path: Path) -> torch.Tensor:
 
 
 def _write(clip: Recording, path: Path) -> None:
+    import torch  # heavy: frames and records are read without it
+    from safetensors.torch import save
+
     tensors = {"frames": torch.tensor(clip.frames)}
     if clip.latents is not None:
         tensors["latents"] = clip.latents.detach().cpu().contiguous()
@@ -52,7 +56,7 @@ def _read(path: Path, record: OutputRecord | None) -> Clip:
                 f"'{path}': the frames must be uint8 (f h w 3), not {header.get_dtype()} {shape}."
             )
         check_decoded_size(path, *shape[:3])
-        frames = source.get_tensor("frames").numpy()
+        frames = source.get_tensor("frames")
     fps = record.fps if record is not None else None
     return Clip(frames, fps or DEFAULT_FPS)
 
@@ -64,9 +68,10 @@ def _read_note(path: Path) -> str | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, framework: Literal["np", "pt"] = "np") -> Iterator[Any]:
+    """Its tensors as those of NumPy or torch; not all that torch has, NumPy has."""
     try:
-        with safe_open(path, framework="pt") as source:
+        with safe_open(path, framework=framework) as source:
             yield source
     except (SafetensorError, OSError) as error:
         raise InputError(f"'{path}' is damaged or no safetensors file: {error}.") from error

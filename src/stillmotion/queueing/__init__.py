@@ -16,9 +16,11 @@ uploads.py    pictures and clips that users give, looked at before they are take
 publishing.py what a job wrote, as artifacts
 tasks.py      what a worker gives to a runner
 submitting.py a job into the table, under limits, only once
+changing.py   a job that waits made another, wholly or not at all
 ordering.py   which job comes next
 runner.py     a claimed job made by `stillmotion.jobs.run`
 worker.py     one worker: claim, make, complete
 pool.py       Engine, and WorkerPool: several workers on this machine
+devices.py    which GPUs there are
 ============  =================================================================
 """

@@ -61,6 +61,11 @@ class Library:
         self._database = Database(folder)
         self._root, self._max_bytes, self._clock = folder, max_bytes, clock
 
+    @property
+    def folder(self) -> Path:
+        """Where everything lies."""
+        return self._root
+
     def get(self, artifact_id: str) -> Artifact:
         """One artifact.  Raises NoSuchArtifactError, as all that take an id."""
         return artifact_view(find_artifact(self._database.connection(), artifact_id))

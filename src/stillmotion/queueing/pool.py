@@ -15,8 +15,9 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -24,6 +25,13 @@ from typing import Protocol
 from stillmotion.queueing.library import Library
 from stillmotion.queueing.tasks import RunnerFactory, WorkerSettings
 from stillmotion.queueing.worker import Orders, Worker
+from stillmotion.runtime.threads import (
+    MOST_ALIKE,
+    choose_threads,
+    threads_in_use,
+    usable_cores,
+    use_threads,
+)
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2
@@ -49,6 +57,15 @@ class Engine(Protocol):
         """How many workers there are now."""
         ...
 
+    def ready(self) -> int:
+        """How many of them have loaded what they load at their start, and take jobs."""
+        ...
+
+    @property
+    def warm_up(self) -> str | None:
+        """The model that they load at their start."""
+        ...
+
 
 @dataclass
 class _Seat:
@@ -56,13 +73,18 @@ class _Seat:
 
     device: str
     process: SpawnProcess | None = None
+    ready: Event | None = None
+    """Set by the worker when it takes jobs."""
     began: float = 0.0
     deaths: int = 0
     not_before: float = 0.0
 
 
 class WorkerPool:
-    """One worker process for each of `devices`; one that dies is replaced, later each time."""
+    """One worker process for each of `devices`; one that dies is replaced, later each time.
+
+    Raises InputError for fewer than one thread.
+    """
 
     def __init__(
         self,
@@ -73,7 +95,9 @@ class WorkerPool:
         runner: RunnerFactory | None = None,
     ) -> None:
         self._folder, self._runner = folder, runner
-        self._settings = settings or WorkerSettings()
+        settings = settings or WorkerSettings()
+        threads = threads_of_each(len(devices), settings.threads)
+        self._settings = replace(settings, threads=threads)
         self._seats = [_Seat(device) for device in devices]
         self._ending = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -108,6 +132,16 @@ class WorkerPool:
     def alive(self) -> int:
         """How many workers there are now."""
         return len(self._living())
+
+    def ready(self) -> int:
+        """How many of them have loaded what they load at their start, and take jobs."""
+        seats = [seat for seat in self._seats if seat.process and seat.process.is_alive()]
+        return sum(seat.ready is not None and seat.ready.is_set() for seat in seats)
+
+    @property
+    def warm_up(self) -> str | None:
+        """The model that they load at their start."""
+        return self._settings.warm_up
 
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers."""
@@ -149,13 +183,34 @@ class WorkerPool:
 
     def _fill(self, seat: _Seat) -> None:
         name = f"{seat.device}-{uuid.uuid4().hex[:8]}"
-        seat.process = multiprocessing.get_context("spawn").Process(
+        spawning = multiprocessing.get_context("spawn")
+        seat.ready = spawning.Event()
+        seat.process = spawning.Process(
             target=serve,
-            args=(self._folder, seat.device, name, self._settings, self._runner, os.getpid()),
+            args=(
+                self._folder,
+                seat.device,
+                name,
+                self._settings,
+                self._runner,
+                os.getpid(),
+                seat.ready,
+            ),
             name=f"stillmotion worker on {seat.device}",
         )
         seat.began = time.monotonic()
         seat.process.start()
+
+
+def threads_of_each(num_workers: int, asked: int | None = None) -> int:
+    """What was asked, here or of the whole command, else an equal share of the cores.
+
+    At most as many as give the same bytes as one.  Raises InputError for fewer than one.
+    """
+    chosen = threads_in_use() if asked is None else choose_threads(asked)
+    if chosen.is_asked:
+        return chosen.count
+    return max(1, min(MOST_ALIKE, usable_cores() // max(1, num_workers)))
 
 
 def serve(
@@ -165,11 +220,12 @@ def serve(
     settings: WorkerSettings,
     runner: RunnerFactory | None = None,
     parent: int | None = None,
+    ready: Event | None = None,
 ) -> None:
     """Be a worker until told to stop; what a worker's process runs.
 
     SIGTERM: take no more jobs; a second one: give the job that runs back after its step.  If the
-    process `parent` is gone, both at once.
+    process `parent` is gone, both at once.  `ready` is set when the first job can be taken.
     """
     orders = Orders()
 
@@ -187,10 +243,14 @@ def serve(
         runner = job_runner
     if parent is not None:
         threading.Thread(target=_follow, args=(parent, orders), daemon=True).start()
-    worker = Worker(
-        folder, runner(folder, device, settings), name=name, settings=settings, orders=orders
-    )
-    worker.work()
+    # Before torch is imported: that is when it asks for the number of threads.
+    with use_threads(settings.threads):
+        worker = Worker(
+            folder, runner(folder, device, settings), name=name, settings=settings, orders=orders
+        )
+        if ready is not None:
+            ready.set()
+        worker.work()
 
 
 def _follow(parent: int, orders: Orders) -> None:

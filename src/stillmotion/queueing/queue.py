@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from stillmotion.jobs.model import AnyJob
-from stillmotion.queueing import ordering, submitting
+from stillmotion.queueing import changing, ordering, submitting
+from stillmotion.queueing.changing import Change
 from stillmotion.queueing.database import Database, tell
-from stillmotion.queueing.rows import JOBS, event_view, find_job, job_view
+from stillmotion.queueing.rows import JOBS, event_view, find_job, first_page, job_view
 from stillmotion.queueing.submitting import SubmitLimits
 from stillmotion.queueing.views import (
     ENDED,
@@ -90,7 +91,10 @@ class JobQueue:
         before: int | None = None,
         limit: int = 50,
     ) -> JobPage:
-        """Jobs, newest first; `before` is `next` of the page before."""
+        """Jobs, newest first; `before` is `next` of the page before.
+
+        A page of large jobs is shorter than `limit`.
+        """
         wanted: list[tuple[str, list[Any]]] = []
         if states is not None:
             chosen: list[Any] = list(states)
@@ -101,13 +105,11 @@ class JobQueue:
         where = " AND ".join(words for words, _ in wanted) or "1"
         values = [value for _, given in wanted for value in given]
         count = max(1, min(limit, MAX_PAGE))
-        rows = self._database.rows(
-            f"{JOBS} WHERE {where} ORDER BY jobs.number DESC LIMIT ?", *values, count + 1
+        found = self._database.connection().execute(
+            f"{JOBS} WHERE {where} ORDER BY jobs.number DESC LIMIT ?", (*values, count + 1)
         )
-        shown = rows[:count]
-        return JobPage(
-            jobs=self._views(shown), next=shown[-1]["number"] if len(rows) > count else None
-        )
+        shown, is_more = first_page(found, count)
+        return JobPage(jobs=self._views(shown), next=shown[-1]["number"] if is_more else None)
 
     def waiting(self, owner: str | None = None) -> tuple[JobView, ...]:
         """Jobs that have not been started, in the order in which they will be."""
@@ -118,22 +120,23 @@ class JobQueue:
             )
         )
 
-    def edit(self, job_id: str, job: AnyJob, *, cost: float | None = None) -> JobView:
-        """Replace a job before it is started.
+    def change(self, job_id: str, change: Change) -> JobView:
+        """Change a job before it is started: all that is asked for, or nothing.
 
-        Raises StateError if it was started, FieldError as `submit`.
+        Raises StateError if it was started, QueueFullError beyond the limits, FieldError as
+        `submit`.
         """
         with self._database.writing() as connection:
-            row = self._waiting(connection, job_id, "changed")
-            submitting.replace(connection, job_id, job, row["cost"] if cost is None else cost)
-            tell(connection, self._clock(), "edited", job_id)
+            changing.apply(connection, job_id, change, self._clock())
             return job_view(connection, find_job(connection, job_id))
 
+    def edit(self, job_id: str, job: AnyJob, *, cost: float | None = None) -> JobView:
+        """Replace a job before it is started.  Raises as `change`."""
+        return self.change(job_id, Change(job=job, cost=cost))
+
     def set_priority(self, job_id: str, priority: int) -> JobView:
-        """Let a job come sooner (higher) or later.  Raises StateError if it was started."""
-        with self._database.writing() as connection:
-            self._waiting(connection, job_id, "moved")
-            return self._changed(connection, job_id, "moved", priority=priority)
+        """Let a job come sooner (higher) or later.  Raises as `change`."""
+        return self.change(job_id, Change(priority=priority))
 
     def move(self, job_id: str, *, before: str | None = None, after: str | None = None) -> JobView:
         """Put a job before or after another, whose priority it takes.
@@ -144,24 +147,23 @@ class JobQueue:
         if other is None or (before is not None and after is not None) or other == job_id:
             raise StateError("a job is moved before or after one other; name exactly one.")
         with self._database.writing() as connection:
-            self._waiting(connection, job_id, "moved")
-            beside = self._waiting(connection, other, "followed or preceded by another")
+            changing.waiting(connection, job_id, "moved")
+            beside = changing.waiting(connection, other, "followed or preceded by another")
             place = ordering.place_beside(connection, job_id, beside, before=before is not None)
             return self._changed(
                 connection, job_id, "moved", place=place, priority=beside["priority"]
             )
 
     def pause(self, job_id: str) -> JobView:
-        """Hold a job back.  Raises StateError if it was started."""
-        with self._database.writing() as connection:
-            self._waiting(connection, job_id, "paused; it can be cancelled")
-            return self._changed(connection, job_id, "paused", state="paused")
+        """Hold a job back.  Raises as `change`."""
+        return self.change(job_id, Change(paused=True))
 
     def resume(self, job_id: str) -> JobView:
         """Let a paused job go on waiting for its turn.  Raises StateError if it was started."""
         with self._database.writing() as connection:
-            self._waiting(connection, job_id, "resumed")
-            return self._changed(connection, job_id, "resumed", state="queued")
+            changing.waiting(connection, job_id, "resumed")
+            changing.apply(connection, job_id, Change(paused=False), self._clock())
+            return job_view(connection, find_job(connection, job_id))
 
     def cancel(self, job_id: str) -> JobView:
         """Take a job back; one that runs stops after the step it is at.
@@ -181,10 +183,11 @@ class JobQueue:
                 return job_view(connection, row)
             return self._changed(connection, job_id, "cancelling", state="cancelling")
 
-    def retry(self, job_id: str) -> JobView:
+    def retry(self, job_id: str, *, limits: SubmitLimits | None = None) -> JobView:
         """Let a job that failed or was cancelled begin anew.
 
-        Raises StateError for any other, FieldError if what it takes is not there any more.
+        Raises StateError for any other, QueueFullError beyond the limits, FieldError if what it
+        takes is not there any more.
         """
         with self._database.writing() as connection:
             row = find_job(connection, job_id)
@@ -192,6 +195,8 @@ class JobQueue:
                 raise StateError(
                     f"the job is {row['state']}; only one that failed or was cancelled is retried."
                 )
+            if limits is not None:
+                submitting.check_limits(connection, row["owner"], row["cost"], limits)
             submitting.check_inputs_of(connection, row)
             return self._changed(
                 connection, job_id, "retried", state="queued", attempts=0, progress=0.0, message="",
@@ -204,10 +209,7 @@ class JobQueue:
             row = find_job(connection, job_id)
             if row["state"] not in ENDED:
                 raise StateError(f"the job is {row['state']}; cancel it before it is deleted.")
-            for table in ("events", "previews", "job_inputs"):
-                connection.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
-            tell(connection, self._clock(), "deleted", job_id)
+            submitting.forget(connection, job_id, self._clock())
 
     def pause_all(self) -> QueueState:
         """Start no more jobs; those that run are finished."""
@@ -270,23 +272,10 @@ class JobQueue:
         connection = self._database.connection()
         return tuple(job_view(connection, row) for row in rows)
 
-    @staticmethod
-    def _waiting(connection: sqlite3.Connection, job_id: str, done: str) -> sqlite3.Row:
-        """A job that was not started.  Raises StateError if it was."""
-        row = find_job(connection, job_id)
-        if row["state"] not in WAITING:
-            raise StateError(f"the job is {row['state']}; only one that waits can be {done}.")
-        return row
-
     def _changed(
         self, connection: sqlite3.Connection, job_id: str, kind: str, **changes: Any
     ) -> JobView:
-        """Set columns, whose names are this module's own, and tell of it."""
-        columns = ", ".join(f"{name} = ?" for name in changes)
-        connection.execute(f"UPDATE jobs SET {columns} WHERE id = ?", (*changes.values(), job_id))
-        if changes.get("state") in ENDED:
-            submitting.tidy(connection, job_id)
-        tell(connection, self._clock(), kind, job_id)
+        changing.set_columns(connection, job_id, kind, self._clock(), **changes)
         return job_view(connection, find_job(connection, job_id))
 
     def _pause_queue(self, *, paused: bool) -> QueueState:

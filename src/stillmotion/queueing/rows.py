@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections.abc import Iterable
 
 from stillmotion.queueing.views import (
     Artifact,
@@ -14,6 +15,8 @@ from stillmotion.queueing.views import (
     NoSuchJobError,
 )
 
+_PAGE_CHARACTERS = 1 << 21
+"""Of all jobs on a page."""
 _ID = re.compile(r"[0-9a-f]{32}")
 JOBS = """
 SELECT jobs.*, EXISTS (SELECT 1 FROM previews WHERE job_id = jobs.id) AS has_preview
@@ -51,6 +54,18 @@ def find_job(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     if found is None:
         raise NoSuchJobError(f"there is no job {job_id[:64]!r}; see the list of jobs.")
     return found
+
+
+def first_page(rows: Iterable[sqlite3.Row], count: int) -> tuple[list[sqlite3.Row], bool]:
+    """Jobs up to a number of them and of what they hold, one at least; whether there are more."""
+    shown: list[sqlite3.Row] = []
+    size = 0
+    for row in rows:
+        size += len(row["job"])
+        if len(shown) == count or (shown and size > _PAGE_CHARACTERS):
+            return shown, True
+        shown.append(row)
+    return shown, False
 
 
 def find_artifact(connection: sqlite3.Connection, artifact_id: str) -> sqlite3.Row:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from stillmotion.jobs.context import Context, Output
@@ -12,6 +14,8 @@ from stillmotion.queueing.library import Library
 from stillmotion.queueing.tasks import Runner, Task, WorkerSettings
 from stillmotion.queueing.views import NewArtifact
 
+_LOG = logging.getLogger(__name__)
+
 
 class JobRunner:
     """Keeps the models of the last jobs in memory."""
@@ -20,6 +24,24 @@ class JobRunner:
         self._library = Library(folder)
         self._device, self._download = device, settings.download
         self._models = SharedModels()
+
+    def warm_up(self, model: str) -> None:
+        """Load a model that draws and animates, as the first job would.
+
+        One that cannot be loaded stops nothing: the jobs that need it say why.
+        """
+        from stillmotion.jobs import drawing_jobs
+        from stillmotion.jobs.model import DrawJob
+
+        context = Context(
+            models=self._models, device=self._device, download=self._download,
+            find=self._library.find,
+        )  # fmt: skip
+        try:
+            drawing_jobs.load(DrawJob(prompt="", model=model), context)
+            import_module("stillmotion.jobs.clip_jobs")  # what animates it
+        except Exception as error:
+            _LOG.warning("the model '%s' is not loaded beforehand: %s", model, error)
 
     def __call__(self, task: Task) -> Sequence[NewArtifact]:
         """Make the job.  Raises what `run_job` raises."""
@@ -43,4 +65,7 @@ class JobRunner:
 
 def job_runner(folder: Path, device: str, settings: WorkerSettings) -> Runner:
     """The RunnerFactory that workers use."""
-    return JobRunner(folder, device, settings)
+    runner = JobRunner(folder, device, settings)
+    if settings.warm_up is not None:
+        runner.warm_up(settings.warm_up)
+    return runner

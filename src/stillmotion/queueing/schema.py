@@ -86,8 +86,14 @@ CREATE INDEX artifacts_of_main ON artifacts (main);
 CREATE TABLE thumbnails (artifact_id TEXT PRIMARY KEY, image BLOB NOT NULL) WITHOUT ROWID;
 """
 
+# One's own jobs are listed, and what one has is counted whenever a job is submitted.
+_OWNERS = """
+CREATE INDEX jobs_of_owner ON jobs (owner, number);
+CREATE INDEX jobs_counted ON jobs (owner, state, cost);
+"""
+
 #: Step n leads from version n to n + 1; they are only ever added to.
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OWNERS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -14,6 +14,9 @@ from stillmotion.queueing.database import tell
 from stillmotion.queueing.views import IdempotencyError, QueueFullError
 
 _CLIP_FIELDS = frozenset({"clip", "clips", "from_clip"})
+_FORGET_EVERY = 16
+"""Jobs submitted, after which those that have ended are counted."""
+_ENDED = "state IN ('done', 'failed', 'cancelled')"
 _NOT_ENDED = "state IN ('queued', 'paused', 'running', 'cancelling')"
 
 
@@ -24,6 +27,8 @@ class SubmitLimits:
     max_waiting: int | None = None
     max_waiting_of_owner: int | None = None
     max_cost_of_owner: float | None = None
+    max_ended_of_owner: int | None = None
+    """Jobs that have ended and are remembered; beyond it the oldest are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def add(
     connection: sqlite3.Connection, new: NewJob, limits: SubmitLimits | None, now: float
 ) -> str:
     """Add a job; its id.  Raises QueueFullError or FieldError."""
-    _check_limits(connection, new, limits or SubmitLimits())
+    check_limits(connection, new.owner, new.cost, limits or SubmitLimits())
     job, job_id = settled(new.job), uuid.uuid4().hex
     added = connection.execute(
         "INSERT INTO jobs (id, kind, job, state, priority, place, owner, idempotency_key, asked, "
@@ -80,7 +85,34 @@ def add(
     connection.execute("UPDATE jobs SET place = ? WHERE id = ?", (added.lastrowid, job_id))
     _keep_inputs(connection, job_id, job)
     tell(connection, now, "queued", job_id)
+    if limits is not None and limits.max_ended_of_owner is not None:
+        _forget_oldest(connection, new.owner, limits.max_ended_of_owner, added.lastrowid or 0, now)
     return job_id
+
+
+def forget(connection: sqlite3.Connection, job_id: str, now: float) -> None:
+    """Delete a job that has ended; what it made stays."""
+    for table in ("events", "previews", "job_inputs"):
+        connection.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+    connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+    tell(connection, now, "deleted", job_id)
+
+
+def _forget_oldest(
+    connection: sqlite3.Connection, owner: str, most: int, number: int, now: float
+) -> None:
+    """Keep the newest of an owner's jobs that have ended, so that the tables do not grow for ever.
+
+    Looked at now and then only, as the table has to be counted for it.
+    """
+    if number % _FORGET_EVERY:
+        return
+    rows = connection.execute(
+        f"SELECT id FROM jobs WHERE owner = ? AND {_ENDED} ORDER BY number DESC LIMIT -1 OFFSET ?",
+        (owner, most),
+    ).fetchall()
+    for row in rows:
+        forget(connection, row["id"], now)
 
 
 def replace(connection: sqlite3.Connection, job_id: str, job: AnyJob, cost: float) -> None:
@@ -128,8 +160,11 @@ def _keep_inputs(connection: sqlite3.Connection, job_id: str, job: AnyJob) -> No
         )
 
 
-def _check_limits(connection: sqlite3.Connection, new: NewJob, limits: SubmitLimits) -> None:
-    count, cost = f"SELECT COUNT(*) FROM jobs WHERE {_NOT_ENDED}", "owner = ?"
+def check_limits(
+    connection: sqlite3.Connection, owner: str, cost: float, limits: SubmitLimits
+) -> None:
+    """Raise QueueFullError if another job of this cost may not wait now."""
+    count = f"SELECT COUNT(*) FROM jobs WHERE {_NOT_ENDED}"
     if limits.max_waiting is not None:
         [there] = connection.execute(count).fetchone()
         if there >= limits.max_waiting:
@@ -137,17 +172,34 @@ def _check_limits(connection: sqlite3.Connection, new: NewJob, limits: SubmitLim
                 f"{there} jobs wait or run, as many as may; try again when some have ended."
             )
     if limits.max_waiting_of_owner is not None:
-        [there] = connection.execute(f"{count} AND {cost}", (new.owner,)).fetchone()
+        [there] = connection.execute(f"{count} AND owner = ?", (owner,)).fetchone()
         if there >= limits.max_waiting_of_owner:
             raise QueueFullError(
                 f"{there} of your jobs wait or run, as many as may; try again when some have ended."
             )
-    if limits.max_cost_of_owner is not None:
-        [sum_] = connection.execute(
-            f"SELECT TOTAL(cost) FROM jobs WHERE {_NOT_ENDED} AND {cost}", (new.owner,)
-        ).fetchone()
-        if sum_ + new.cost > limits.max_cost_of_owner:
-            raise QueueFullError(
-                f"your jobs that wait or run cost {sum_:.3g}, with this one {sum_ + new.cost:.3g}, "
-                f"but at most {limits.max_cost_of_owner:.3g} may; try again when some have ended."
-            )
+    check_cost(connection, owner, cost, limits)
+
+
+def check_cost(
+    connection: sqlite3.Connection,
+    owner: str,
+    cost: float,
+    limits: SubmitLimits,
+    *,
+    beside: str = "",
+) -> None:
+    """Raise QueueFullError if the owner's jobs, with one of this cost, would cost too much.
+
+    `beside`: the id of the job that this one takes the place of.
+    """
+    if limits.max_cost_of_owner is None:
+        return
+    [others] = connection.execute(
+        f"SELECT TOTAL(cost) FROM jobs WHERE {_NOT_ENDED} AND owner = ? AND id <> ?",
+        (owner, beside),
+    ).fetchone()
+    if others + cost > limits.max_cost_of_owner:
+        raise QueueFullError(
+            f"your jobs that wait or run cost {others:.3g}, with this one {others + cost:.3g}, "
+            f"but at most {limits.max_cost_of_owner:.3g} may; try again when some have ended."
+        )

@@ -24,6 +24,10 @@ class WorkerSettings:
     """Whether models may be fetched from a hub."""
     max_bytes: int | None = None
     """What the library may hold."""
+    threads: int | None = None
+    """Of the CPU, for each worker; None: the cores are shared among them."""
+    warm_up: str | None = None
+    """A model that workers load when they start, so that the first job does not wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

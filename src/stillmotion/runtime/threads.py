@@ -38,6 +38,8 @@ class Threads:
 
     count: int
     reason: str
+    is_asked: bool = False
+    """By an option or the environment, so that nothing else is to be chosen."""
 
 
 def choose_threads(
@@ -50,11 +52,11 @@ def choose_threads(
     if asked is not None:
         if asked < 1:
             raise InputError(f"--threads is {asked}; give a whole number from 1 up.")
-        return Threads(asked, "as asked")
+        return Threads(asked, "as asked", is_asked=True)
     said = (os.environ if environment is None else environment).get(THREADS_VARIABLE, "")
     first = said.split(",")[0].strip()  # OpenMP allows one number for each level of nesting
     if first.isdecimal() and int(first) > 0:
-        return Threads(int(first), f"{THREADS_VARIABLE} says so")
+        return Threads(int(first), f"{THREADS_VARIABLE} says so", is_asked=True)
     cores, load = usable_cores(), current_load()
     return Threads(free_threads(cores, load), f"{load:.1f} of {cores} cores are busy")
 

@@ -14,7 +14,8 @@ events.py       server-sent events: one reader of the queue for all listeners
 guards.py       what every request passes first: host, origin, token; around them shield.py
                 (defects, headers, logs), inside bodies.py (sizes and times)
 problems.py     refusals as problem details (RFC 9457)
-tokens.py       the file of tokens; rates.py counts requests and open streams
+tokens.py       the file of tokens
+rates.py        counts requests and open streams; shared.py does so for several processes
 limits.py       all limits and their defaults
 uploads.py      receives a file; probe.py looks at it in a confined process
 metrics.py      numbers for Prometheus; logs.py one JSON object a line

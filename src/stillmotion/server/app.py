@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -18,7 +20,9 @@ from stillmotion.server import about, artifacts, jobs, queue, sending
 from stillmotion.server.bodies import BodyGuard
 from stillmotion.server.guards import OPEN_PATHS, HostCheck, OriginCheck, TokenCheck
 from stillmotion.server.problems import MEDIA_TYPE, ProblemDetails, answer_problem
+from stillmotion.server.rates import Places
 from stillmotion.server.service import Service
+from stillmotion.server.shared import PLACE_SECONDS
 from stillmotion.server.shield import Shield
 
 _DESCRIPTION = """\
@@ -63,15 +67,33 @@ def _guards(service: Service, mounted: tuple[str, ...]) -> list[Middleware]:
         Middleware(Shield, metrics=service.metrics, mounted=mounted),
         Middleware(HostCheck, allowed=service.hosts),
         Middleware(OriginCheck),
-        Middleware(TokenCheck, book=service.book, rates=service.rates, metrics=service.metrics),
+        Middleware(
+            TokenCheck,
+            book=service.book,
+            rates=service.rates,
+            requests=service.requests,
+            metrics=service.metrics,
+        ),
         Middleware(BodyGuard, limits=service.limits, mounted=mounted),
     ]
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
-    app.state.service.hub.close()
+    service: Service = app.state.service
+    keeper = asyncio.create_task(_keep_places(service.streams))
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        service.hub.close()
+
+
+async def _keep_places(places: Places) -> None:
+    """Other processes take places for given back that nobody speaks of for a while."""
+    while True:
+        await asyncio.sleep(PLACE_SECONDS / 3)
+        await run_in_threadpool(places.keep)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

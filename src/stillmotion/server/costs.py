@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Sized
 from typing import Any
 
 from stillmotion.jobs.cost import cost_of
+from stillmotion.jobs.drawn_steps import check_drawn_steps
 from stillmotion.jobs.model import AnyJob, StoryJob, local_paths
 from stillmotion.jobs.sources import FileSource
 from stillmotion.queueing.views import Artifact, NoSuchArtifactError
+from stillmotion.server.limits import ServerLimits
 from stillmotion.server.problems import (
     INVALID,
     NOT_ALLOWED_MODEL,
@@ -33,11 +35,13 @@ def checked_cost(service: Service, principal: Principal, job: AnyJob) -> float:
     """The cost of a job, in pixel steps.
 
     Raises ProblemError (422) with the field, for a path or a picture that is not in the library,
-    a model that the operator has not allowed, or a job that costs more than one may.
+    a model that the operator has not allowed, or a job that costs more than one may; FieldError
+    for steps other than those in which a still was drawn.
     """
-    _check_numbers(service.limits.numbers, job.model_dump(mode="json"), "job")
+    _check_values(service.limits, job.model_dump(mode="json"), "job")
     _check_sources(service, principal, job)
     _check_models(service, job)
+    check_drawn_steps(job, service.library.find)
     cost = cost_of(job, service.library.find)
     limits = service.limits
     if cost.pixels > limits.max_frame_pixels:
@@ -63,22 +67,43 @@ def checked_cost(service: Service, principal: Principal, job: AnyJob) -> float:
     return total
 
 
-def _check_numbers(most: Mapping[str, int], value: Any, field: str) -> None:
-    """Hold numbers to their limits, by the names of their fields, before anything is computed."""
+def _check_values(limits: ServerLimits, value: Any, field: str) -> None:
+    """Hold numbers, lists and texts to what there may be, before anything is computed."""
+    name = field.rpartition(".")[2]
     if isinstance(value, dict):
-        for name, one in value.items():
-            _check_numbers(most, one, f"{field}.{name}")
+        _check_length(limits.max_items, value, field)
+        for key, one in value.items():
+            _check_text(key, field)
+            _check_values(limits, one, f"{field}.{key}")
     elif isinstance(value, list):
+        _check_length(limits.lengths.get(name, limits.max_items), value, field)
         for index, one in enumerate(value):
-            _check_numbers(most, one, f"{field}.{index}")
+            _check_values(limits, one, f"{field}.{index}")
+    elif isinstance(value, str):
+        _check_text(value, field)
     elif isinstance(value, int):
-        limit = most.get(field.rpartition(".")[2])
-        if limit is not None and value > limit:
+        most = limits.numbers.get(name)
+        if most is not None and value > most:
             raise ProblemError(
                 TOO_COSTLY,
-                f"'{field}' is {_short(value)}; at most {limit} is made here.",
+                f"'{field}' is {_short(value)}; at most {most} is made here.",
                 field=field,
             )
+
+
+def _check_length(most: int, value: Sized, field: str) -> None:
+    if len(value) > most:
+        raise ProblemError(
+            TOO_COSTLY,
+            f"'{field}' has {len(value)} entries; at most {most} are taken here.",
+            field=field,
+        )
+
+
+def _check_text(text: str, field: str) -> None:
+    """Half a character cannot be written, neither to a file nor into an answer; zeros end names."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise _refused(INVALID, field, "holds what is no character; send text.")
 
 
 def _scale(job: AnyJob) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ class EventHub:
                 listener.tell(None)
         self._thread.shutdown(wait=False)
 
-    async def follow(self, job_id: str, since: int) -> AsyncIterator[bytes]:
+    async def follow(self, job_id: str, since: int) -> AsyncGenerator[bytes]:
         """The stream of a job: its state, what happened after `since`, and so on to its end.
 
         The last event is `end`, with the job as it is then; a stream that ends without it is to
@@ -105,7 +105,7 @@ class EventHub:
             last = since
             await self._start()
             yield encode("state", _state(await run_in_threadpool(self.queue.get, job_id)))
-            for told in await self._past(job_id, since):
+            async for told in self._past(job_id, since):
                 last = told.number
                 yield told.frame
             if (end := await self._end(job_id)) is not None:
@@ -137,17 +137,20 @@ class EventHub:
                 yield end
                 return
 
-    async def _past(self, job_id: str, since: int) -> list[_Told]:
-        def read() -> list[_Told]:
-            found: list[_Told] = []
-            while True:
-                after = found[-1].number if found else since
-                events = self.queue.events(after, job_id=job_id, limit=_BATCH)
-                found += [self._tell(event, with_preview=False) for event in events]
-                if len(events) < _BATCH:
-                    return found
+    async def _past(self, job_id: str, since: int) -> AsyncIterator[_Told]:
+        """In batches: a job that was paused and resumed all day has a long past."""
 
-        return await run_in_threadpool(read)
+        def read(after: int) -> list[_Told]:
+            events = self.queue.events(after, job_id=job_id, limit=_BATCH)
+            return [self._tell(event, with_preview=False) for event in events]
+
+        found = await run_in_threadpool(read, since)
+        while found:
+            for told in found:
+                yield told
+            if len(found) < _BATCH:
+                return
+            found = await run_in_threadpool(read, found[-1].number)
 
     async def _end(self, job_id: str) -> bytes | None:
         """The last event, if the job has ended."""

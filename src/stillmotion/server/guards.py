@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -22,7 +23,7 @@ from stillmotion.server.problems import (
     WRONG_HOST,
     ProblemError,
 )
-from stillmotion.server.rates import RateLimiter
+from stillmotion.server.rates import Places, RateLimiter
 from stillmotion.server.tokens import LOCAL, Principal, TokenBook, bearer_token
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -83,44 +84,54 @@ def _same_site(headers: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True)
 class TokenCheck:
-    """Finds out who asks; `book` None lets everybody in as `LOCAL`."""
+    """Finds out who asks, and how much; `book` None lets everybody in as `LOCAL`, uncounted."""
 
     app: ASGIApp
     book: TokenBook | None
     rates: RateLimiter
+    requests: Places
     metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            scope.setdefault("state", {})["principal"] = self._principal(scope)
-        elif scope["type"] != "http" and self.book is not None and scope["type"] != "lifespan":
+        if scope["type"] not in ("http", "lifespan"):
             return  # a websocket, of which this server has none: closed without a word
-        await self.app(scope, receive, send)
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        if self.book is None:
+            state["principal"] = LOCAL
+            await self.app(scope, receive, send)
+            return
+        principal = state["principal"] = self._principal(self.book, scope)
+        self._check_rate(principal)
+        # Slow bodies, slow readers and streams of one token must not take up all connections.
+        with self.requests.place(principal.name, principal.limits.max_requests):
+            await self.app(scope, receive, send)
 
-    def _principal(self, scope: Scope) -> Principal:
-        principal = LOCAL
-        if self.book is not None:
-            token = bearer_token(Headers(scope=scope).get("authorization"))
-            found = self.book.find(token) if token is not None else None
-            if found is None:
-                self.metrics.refused("token")
-                raise ProblemError(
-                    TOKEN_NEEDED,
-                    "The token is missing or not known; send 'Authorization: Bearer TOKEN' with "
-                    "one that the operator gave you.",
-                    headers={"WWW-Authenticate": 'Bearer realm="stillmotion"'},
-                )
-            principal = found
+    def _principal(self, book: TokenBook, scope: Scope) -> Principal:
+        token = bearer_token(Headers(scope=scope).get("authorization"))
+        found = book.find(token) if token is not None else None
+        if found is None:
+            self.metrics.refused("token")
+            raise ProblemError(
+                TOKEN_NEEDED,
+                "The token is missing or not known; send 'Authorization: Bearer TOKEN' with "
+                "one that the operator gave you.",
+                headers={"WWW-Authenticate": 'Bearer realm="stillmotion"'},
+            )
+        return found
+
+    def _check_rate(self, principal: Principal) -> None:
         wait = self.rates.seconds_to_wait(principal.name, principal.limits.requests_per_minute)
         if wait > 0:
             self.metrics.refused("rate")
             raise ProblemError(
                 TOO_MANY,
                 f"{principal.limits.requests_per_minute} requests a minute are allowed; wait "
-                f"{wait:.0f} s.",
-                retry_after=wait,
+                f"{max(1, ceil(wait))} s.",
+                retry_after=ceil(wait),
             )
-        return principal
 
 
 def host_name(header: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from stillmotion.queueing.submitting import SubmitLimits
+from stillmotion.queueing.changing import Change
 from stillmotion.queueing.views import (
     ENDED,
     IdempotencyError,
@@ -22,15 +23,17 @@ from stillmotion.queueing.views import (
 )
 from stillmotion.server.costs import checked_cost
 from stillmotion.server.problems import (
+    INVALID,
     KEY_REUSED,
     NOT_FOUND,
     QUEUE_FULL,
     ProblemDetails,
     ProblemError,
+    as_sentence,
 )
 from stillmotion.server.rates import Places
 from stillmotion.server.service import Asking, Served, Service, owner_filter
-from stillmotion.server.tokens import Principal
+from stillmotion.server.tokens import Principal, TokenBook
 from stillmotion.server.views import (
     ANIMATE_EXAMPLE,
     DRAW_EXAMPLE,
@@ -89,6 +92,8 @@ def submit(
     idempotency_key: Key = None,
 ) -> JobView:
     """Queue a job.  With an Idempotency-Key, sending it twice makes one job."""
+    service.check_room(service.library.folder)
+    _check_priority(principal, asked.priority)
     cost = checked_cost(service, principal, asked.job)
     found = _submit(service, principal, asked, cost, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{found.job.id}"
@@ -99,29 +104,42 @@ def submit(
 def _submit(
     service: Service, principal: Principal, asked: JobRequest, cost: float, key: str | None
 ) -> Submission:
-    limits = SubmitLimits(
-        max_waiting=service.limits.max_queue,
-        max_waiting_of_owner=principal.limits.max_waiting,
-        max_cost_of_owner=principal.limits.max_cost,
-    )
     try:
-        return service.queue.submit(
-            asked.job,
-            owner=principal.name,
-            priority=asked.priority,
-            cost=cost,
-            idempotency_key=key,
-            limits=limits,
-        )
-    except QueueFullError as error:
-        service.metrics.refused("queue")
-        raise ProblemError(QUEUE_FULL, str(error), retry_after=RETRY_SECONDS) from None
+        with _told_when_full(service):
+            return service.queue.submit(
+                asked.job,
+                owner=principal.name,
+                priority=asked.priority,
+                cost=cost,
+                idempotency_key=key,
+                limits=service.submit_limits(principal, principal.name),
+            )
     except IdempotencyError:
         raise ProblemError(
             KEY_REUSED,
             f"The Idempotency-Key {key!a} was used for another job; take a new one.",
             field="Idempotency-Key",
         ) from None
+
+
+def _check_priority(principal: Principal, priority: int) -> None:
+    most = principal.limits.max_priority
+    if priority > most:
+        raise ProblemError(
+            INVALID,
+            f"priority is {priority}; at most {most} is allowed to this token.",
+            field="priority",
+        )
+
+
+@contextmanager
+def _told_when_full(service: Service) -> Iterator[None]:
+    """Turn a full queue into ProblemError (429), and count it."""
+    try:
+        yield
+    except QueueFullError as error:
+        service.metrics.refused("queue")
+        raise ProblemError(QUEUE_FULL, as_sentence(error), retry_after=RETRY_SECONDS) from None
 
 
 @router.get("")
@@ -149,31 +167,19 @@ def shown(job: Mine) -> JobView:
 def change(
     job: Mine, asked: Annotated[JobChange, Body()], service: Served, principal: Asking
 ) -> JobView:
-    """Edit, reprioritise, pause or resume a job that has not started."""
-    queue = service.queue
-    if asked.job is not None:
-        cost = checked_cost(service, principal, asked.job)
-        _check_cost(service, principal, job, cost)
-        job = queue.edit(job.id, asked.job, cost=cost)
+    """Edit, reprioritise, pause or resume a job that has not started: all at once, or nothing."""
     if asked.priority is not None:
-        job = queue.set_priority(job.id, asked.priority)
-    if asked.paused is not None and asked.paused != (job.state == "paused"):
-        job = queue.pause(job.id) if asked.paused else queue.resume(job.id)
-    return job
-
-
-def _check_cost(service: Service, principal: Principal, job: JobView, cost: float) -> None:
-    """Raise ProblemError (429) if an edited job costs more than its owner has left."""
-    others = (other.cost for other in service.queue.waiting(job.owner) if other.id != job.id)
-    most = principal.limits.max_cost
-    if job.owner == principal.name and sum(others) + cost > most:
-        service.metrics.refused("queue")
-        raise ProblemError(
-            QUEUE_FULL,
-            f"With this change your jobs that wait would cost more than {most:.3g}, the most that "
-            "they may; try again when some have ended.",
-            retry_after=RETRY_SECONDS,
-        )
+        _check_priority(principal, asked.priority)
+    cost = None if asked.job is None else checked_cost(service, principal, asked.job)
+    wanted = Change(
+        job=asked.job,
+        cost=cost,
+        priority=asked.priority,
+        paused=asked.paused,
+        limits=service.submit_limits(principal, job.owner),
+    )
+    with _told_when_full(service):
+        return service.queue.change(job.id, wanted)
 
 
 @router.delete("/{job_id}")
@@ -194,24 +200,8 @@ def cancel(
 @router.post("/{job_id}/retry")
 def retry(job: Mine, service: Served, principal: Asking) -> JobView:
     """Queue a job again that failed or was cancelled."""
-    _check_room(service, principal, job)
-    return service.queue.retry(job.id)
-
-
-def _check_room(service: Service, principal: Principal, job: JobView) -> None:
-    """Raise ProblemError (429) if another job may not wait now."""
-    waiting = service.queue.waiting()
-    mine = [other for other in waiting if other.owner == job.owner]
-    full = len(waiting) >= service.limits.max_queue or (
-        job.owner == principal.name and len(mine) >= principal.limits.max_waiting
-    )
-    if full:
-        service.metrics.refused("queue")
-        raise ProblemError(
-            QUEUE_FULL,
-            f"{len(waiting)} jobs wait, {len(mine)} of them yours; try again when fewer do.",
-            retry_after=RETRY_SECONDS,
-        )
+    with _told_when_full(service):
+        return service.queue.retry(job.id, limits=service.submit_limits(principal, job.owner))
 
 
 @router.get(
@@ -252,7 +242,21 @@ async def events(
     """
     service.streams.take(principal.name, principal.limits.max_streams)
     number = min(max(int(last_event_id), since), _LARGEST_NUMBER)
-    return EventStream(service.hub.follow(job.id, number), service.streams, principal.name)
+    frames = service.hub.follow(job.id, number)
+    if service.book is not None:
+        frames = _while_known(frames, service.book, principal)
+    return EventStream(frames, service.streams, principal.name)
+
+
+async def _while_known(
+    frames: AsyncGenerator[bytes], book: TokenBook, principal: Principal
+) -> AsyncGenerator[bytes]:
+    """End a stream whose token was taken back: at its next event, or ping, of each 15 s."""
+    async with aclosing(frames):
+        async for frame in frames:
+            if not book.knows(principal):
+                return
+            yield frame
 
 
 class EventStream(StreamingResponse):
@@ -260,7 +264,7 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncIterator[bytes], places: Places, name: str) -> None:
+    def __init__(self, content: AsyncGenerator[bytes], places: Places, name: str) -> None:
         super().__init__(content, headers={"X-Accel-Buffering": "no"})
         self._content, self._places, self._name = content, places, name
 
@@ -269,5 +273,4 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._places.give_back(self._name)
-            if hasattr(self._content, "aclose"):
-                await self._content.aclose()
+            await self._content.aclose()

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from stillmotion.errors import StillmotionError
 from stillmotion.jobs.mistakes import FieldError, said_of
 from stillmotion.jobs.model import KINDS as KINDS_OF_JOBS
+from stillmotion.jobs.story_mistakes import in_script_words
 from stillmotion.queueing.views import NoSuchArtifactError, NoSuchJobError, StateError
 
 MEDIA_TYPE = "application/problem+json"
@@ -52,9 +53,11 @@ INVALID = Kind("invalid", 422, "A value cannot be used")
 TOO_COSTLY = Kind("too-costly", 422, "The job costs too much")
 NOT_ALLOWED_MODEL = Kind("model-not-allowed", 422, "The model is not offered here")
 KEY_REUSED = Kind("idempotency-key-reused", 422, "The key belongs to another job")
+HEAD_TOO_LARGE = Kind("head-too-large", 431, "The head of the request is too large")
 QUEUE_FULL = Kind("queue-full", 429, "The queue is full")
 TOO_MANY = Kind("too-many", 429, "Too many at a time")
 DEFECT = Kind("defect", 500, "A defect of the server")
+NOT_IMPLEMENTED = Kind("not-implemented", 501, "This is not done here")
 BUSY = Kind("busy", 503, "The server is busy")
 
 KINDS = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
@@ -110,6 +113,15 @@ class ProblemError(HTTPException):
         self.field = field
 
 
+def head_too_large() -> ProblemError:
+    """For a head that is not to be read to its end: the connection is closed."""
+    return ProblemError(
+        HEAD_TOO_LARGE,
+        "The head of the request is too large; send fewer or shorter headers, and a shorter path.",
+        headers={"Connection": "close"},
+    )
+
+
 def problem_response(error: ProblemError) -> JSONResponse:
     """The HTTP answer that tells of `error`."""
     details = ProblemDetails(
@@ -139,12 +151,15 @@ def as_problem(error: Exception) -> ProblemError | None:
     if isinstance(error, RequestValidationError):
         return invalid_fields(error.errors())
     if isinstance(error, NoSuchJobError | NoSuchArtifactError):
-        return ProblemError(NOT_FOUND, _capital(error))
+        return ProblemError(NOT_FOUND, as_sentence(error))
     if isinstance(error, StateError):
-        return ProblemError(CONFLICT, _capital(error))
+        return ProblemError(CONFLICT, as_sentence(error))
+    if isinstance(error, FieldError):
+        # What options are to commands, fields are to jobs.
+        said = in_script_words(as_sentence(error))
+        return ProblemError(INVALID, said, field=f"job.{error.field}" if error.field else None)
     if isinstance(error, StillmotionError):
-        field = f"job.{error.field}" if isinstance(error, FieldError) and error.field else None
-        return ProblemError(INVALID, _capital(error), field=field)
+        return ProblemError(INVALID, as_sentence(error))
     if isinstance(error, HTTPException):
         kind = _BY_STATUS.get(error.status_code)
         if kind is None:
@@ -170,7 +185,7 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     return ProblemError(INVALID, sentence, field=field)
 
 
-def _capital(error: Exception) -> str:
+def as_sentence(error: Exception) -> str:
     """A sentence that begins and ends like one."""
     text = str(error).strip()
     return text[:1].upper() + text[1:].rstrip(".") + "."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from stillmotion.queueing.library import Library
 from stillmotion.queueing.uploads import ClipFacts
 from stillmotion.queueing.views import Artifact
 from stillmotion.server.probe import ProbeAnswer
-from stillmotion.server.problems import BUSY, ProblemError
 from stillmotion.server.service import Asking, Served, Service
 from stillmotion.server.tokens import Principal
-from stillmotion.server.uploads import FORM_FIELD, UploadKind, save_upload
+from stillmotion.server.uploads import FORM_FIELD, UploadKind, save_upload, watched
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -57,8 +55,15 @@ async def receive(
 
     Raises ProblemError; nothing of a refused file is kept.
     """
+    with service.uploads.place(principal.name, principal.limits.max_uploads):
+        return await _receive(request, service, principal, kind)
+
+
+async def _receive(
+    request: Request, service: Service, principal: Principal, kind: UploadKind
+) -> Artifact:
     given = await run_in_threadpool(service.library.incoming)
-    await run_in_threadpool(_check_disk, given.parent, service.limits.min_free_bytes)
+    request = watched(request, lambda: service.check_room(given.parent))
     plain = given.with_name(f"{given.name}.png")
     try:
         size = await save_upload(request, given, service.probe.max_bytes(kind))
@@ -92,18 +97,6 @@ def keep(
         thumbnail=base64.b64decode(answer.thumbnail),
     )
     return library.add_clip(path, name=name, owner=owner, probe=lambda _: facts)
-
-
-def _check_disk(folder: Path, wanted: int) -> None:
-    """Raise ProblemError (503) if the disk is nearly full: jobs need the rest."""
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise ProblemError(
-            BUSY,
-            f"The disk has {free} bytes left, too few to take uploads; try again when the operator "
-            "has made room.",
-            retry_after=60,
-        )
 
 
 def _clear(*paths: Path) -> None:

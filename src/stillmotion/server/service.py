@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,13 @@ from fastapi import Depends, Request
 from stillmotion.queueing.library import Library
 from stillmotion.queueing.pool import Engine
 from stillmotion.queueing.queue import JobQueue
+from stillmotion.queueing.submitting import SubmitLimits
 from stillmotion.server.events import EventHub
 from stillmotion.server.limits import ServerLimits
 from stillmotion.server.metrics import Metrics
-from stillmotion.server.problems import FORBIDDEN, ProblemError
+from stillmotion.server.problems import BUSY, FORBIDDEN, ProblemError
 from stillmotion.server.rates import Places, RateLimiter
+from stillmotion.server.shared import SharedCounters
 from stillmotion.server.tokens import LOCAL, Principal, TokenBook
 from stillmotion.server.uploads import Probe
 
@@ -38,10 +41,41 @@ class Service:
     hub: EventHub
     probe: Probe
     streams: Places
+    requests: Places
+    """Requests that are being answered, of those who have tokens."""
+    uploads: Places
+    """Files that are being sent."""
     engine: Engine | None = None
     """What makes the jobs, if it is this process that started it."""
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimiter = field(default_factory=RateLimiter)
+
+    def submit_limits(self, principal: Principal, owner: str) -> SubmitLimits:
+        """What holds when a principal submits, changes or retries a job of `owner`.
+
+        An admin's own limits are not those of others' jobs.
+        """
+        most = SubmitLimits(
+            max_waiting=self.limits.max_queue, max_ended_of_owner=self.limits.max_ended
+        )
+        if owner != principal.name:
+            return most
+        return replace(
+            most,
+            max_waiting_of_owner=principal.limits.max_waiting,
+            max_cost_of_owner=principal.limits.max_cost,
+        )
+
+    def check_room(self, folder: Path) -> None:
+        """Raise ProblemError (503) if the disk of a folder is nearly full: running jobs need it."""
+        free = shutil.disk_usage(folder).free
+        if free < self.limits.min_free_bytes:
+            raise ProblemError(
+                BUSY,
+                f"The disk has {free} bytes left, too few to take more; try again when the "
+                "operator has made room.",
+                retry_after=60,
+            )
 
 
 def make_service(
@@ -60,7 +94,9 @@ def make_service(
     """
     limits = limits or ServerLimits()
     queue = JobQueue(folder)
-    streams = Places(limits.max_streams, "event streams")
+    # Where nobody has a token, nobody is counted but the server as a whole.
+    shared = SharedCounters(folder) if book is not None else None
+    streams = Places(limits.max_streams, "event streams", shared)
     service = Service(
         queue=queue,
         library=Library(folder, max_bytes=max_bytes),
@@ -71,6 +107,9 @@ def make_service(
         hub=EventHub(queue),
         probe=Probe.under(limits),
         streams=streams,
+        requests=Places(limits.max_connections, "requests"),
+        uploads=Places(limits.max_uploads, "uploads"),
+        rates=RateLimiter(shared),
         engine=engine,
     )
     service.metrics.watch("event_streams", "Event streams open now.", lambda: streams.taken)

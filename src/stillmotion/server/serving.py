@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -23,15 +25,16 @@ from stillmotion.queueing.tasks import Runner, RunnerFactory, WorkerSettings
 from stillmotion.server.app import create_app
 from stillmotion.server.events import EventHub
 from stillmotion.server.guards import LOOPBACK_NAMES
-from stillmotion.server.limits import ServerLimits
+from stillmotion.server.limits import MAX_HEAD_BYTES, ServerLimits
 from stillmotion.server.logs import tell, write_logs
-from stillmotion.server.protocol import patient_protocol
+from stillmotion.server.protocol import Patience, patient_protocol
 from stillmotion.server.service import DEFAULT_MODELS, Service, make_service
 from stillmotion.server.tokens import TokenBook
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8420
 _LEAVING_SECONDS = 10
-_MAX_HEAD_BYTES = 1 << 14
+_OTHER_FILES = 512
+"""Open files that are no connections: the queue for each thread, uploads, downloads."""
 
 Extend = Callable[[Any, Service], None]
 """Adds pages to the application before it is served."""
@@ -113,13 +116,25 @@ def serve(
         app = create_app(service, mounted=settings.mounted)
         if extend is not None:
             extend(app, service)
-        _run(app, service.hub, listener, settings.limits, lambda: announce(address))
+        with _forms_in(service.library.incoming().parent):
+            _run(app, service.hub, listener, settings.limits, lambda: announce(address))
     finally:
         listener.close()
         if engine is not None:
             tell("draining", seconds=settings.drain_seconds)
             engine.stop(settings.drain_seconds)
         tell("stopped")
+
+
+@contextmanager
+def _forms_in(folder: Path) -> Iterator[None]:
+    """Let forms that are being received lie there; the usual place is often a disk in memory."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder.absolute())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @dataclass(frozen=True)
@@ -195,6 +210,27 @@ class _Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
+def _room_for_connections(wanted: int) -> int:
+    """How many connections there can be: each is an open file, of which a process may have few.
+
+    The limit of open files is raised as far as the system lets it be; many allow 1024 at first.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    needed = wanted + _OTHER_FILES
+    if soft < needed:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    return max(1, min(wanted, soft - _OTHER_FILES))
+
+
 def _run(
     app: Any,
     hub: EventHub,
@@ -202,10 +238,21 @@ def _run(
     limits: ServerLimits,
     started: Callable[[], None],
 ) -> None:
-    config = uvicorn.Config(
+    _Server(uvicorn_config(app, limits), hub, started).run(sockets=[listener])
+
+
+def uvicorn_config(app: Any, limits: ServerLimits) -> uvicorn.Config:
+    """HTTP/1.1 alone, under the limits; nothing of the machine in the answers."""
+    return uvicorn.Config(
         app,
         loop="asyncio",
-        http=patient_protocol(limits.header_seconds),
+        http=patient_protocol(
+            Patience(
+                head_seconds=limits.header_seconds,
+                send_seconds=limits.send_seconds,
+                max_connections=_room_for_connections(limits.max_connections),
+            )
+        ),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -213,8 +260,6 @@ def _run(
         server_header=False,
         # Behind a proxy the address of the client is not needed: tokens tell who it is.
         proxy_headers=False,
-        limit_concurrency=limits.max_connections,
         timeout_graceful_shutdown=_LEAVING_SECONDS,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    _Server(config, hub, started).run(sockets=[listener])

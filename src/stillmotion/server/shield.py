@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import time
 from dataclasses import dataclass
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stillmotion.server.limits import MAX_HEAD_BYTES
 from stillmotion.server.logs import places, tell
 from stillmotion.server.metrics import Metrics
-from stillmotion.server.problems import DEFECT, ProblemError, as_problem, problem_response
+from stillmotion.server.problems import (
+    BUSY,
+    DEFECT,
+    ProblemError,
+    as_problem,
+    head_too_large,
+    problem_response,
+)
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -59,6 +68,7 @@ class Shield:
             await send(message)
 
         try:
+            _check_head(scope)
             await self.app(scope, receive, send_marked)
         except BrokenAnswerError:
             raise
@@ -80,6 +90,12 @@ class Shield:
     @staticmethod
     def _defect(scope: Scope, error: Exception) -> ProblemError:
         number = scope["state"]["request_id"]
+        if isinstance(error, sqlite3.OperationalError):
+            # The disk is full, or another process holds the queue: it passes, or an operator helps.
+            tell("queue", logging.ERROR, request=number, error=str(error), at=places(error))
+            return ProblemError(
+                BUSY, "The queue cannot be used now; try again later.", retry_after=10
+            )
         tell("defect", logging.ERROR, request=number, error=type(error).__name__, at=places(error))
         return ProblemError(
             DEFECT, f"The server failed; its log tells more under the request '{number}'."
@@ -97,6 +113,13 @@ class Shield:
             seconds=round(seconds, 4),
             token=getattr(scope["state"].get("principal"), "name", None),
         )
+
+
+def _check_head(scope: Scope) -> None:
+    """Refuse a large one that came in one piece, and so was read.  Raises ProblemError (431)."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if max(size, len(scope.get("raw_path") or b""), len(scope["query_string"])) > MAX_HEAD_BYTES:
+        raise head_too_large()
 
 
 @dataclass

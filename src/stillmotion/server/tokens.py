@@ -36,11 +36,14 @@ class Principal:
     admin: bool
     """May see and change the jobs of all, and the queue itself."""
     limits: TokenLimits
+    sha256: str = ""
+    """Of the token."""
 
 
 _NO_LIMITS = TokenLimits(
-    max_waiting=10**9, max_cost=1e300, max_streams=10**9, requests_per_minute=10**9
-)
+    max_waiting=10**9, max_cost=1e300, max_streams=10**9, max_requests=10**9,
+    max_uploads=10**9, requests_per_minute=10**9,
+)  # fmt: skip
 LOCAL = Principal(name="local", admin=True, limits=_NO_LIMITS)
 """Everybody on this machine, where no tokens are asked for: the server's own limits hold."""
 
@@ -56,7 +59,7 @@ class TokenEntry(BaseModel):
     limits: TokenLimits = TokenLimits()
 
     def principal(self) -> Principal:
-        return Principal(name=self.name, admin=self.admin, limits=self.limits)
+        return Principal(name=self.name, admin=self.admin, limits=self.limits, sha256=self.sha256)
 
 
 class TokenFile(BaseModel):
@@ -157,6 +160,12 @@ class TokenBook:
             if hmac.compare_digest(given, entry.sha256):
                 found = entry
         return found.principal() if found is not None else None
+
+    def knows(self, principal: Principal) -> bool:
+        """Whether who was found before would still be found, with the same rights."""
+        self._look_again()
+        same = (entry for entry in self._entries if entry.sha256 == principal.sha256)
+        return any(entry.principal() == principal for entry in same)
 
     def _state(self) -> tuple[int, int]:
         try:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import BinaryIO, Literal
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
+from starlette.types import Message
 
 from stillmotion.server.limits import ServerLimits
 from stillmotion.server.logs import tell
@@ -114,6 +115,25 @@ def _bare_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def watched(request: Request, check_room: Callable[[], None]) -> Request:
+    """The same request, of which no more is read when the disk is nearly full.
+
+    Forms are written to the disk by their parser, too.  Reading raises what `check_room` raises.
+    """
+    unchecked = _BUFFER  # so that the first look is before anything is read
+
+    async def receive() -> Message:
+        nonlocal unchecked
+        if unchecked >= _BUFFER:
+            await run_in_threadpool(check_room)
+            unchecked = 0
+        message = await request.receive()
+        unchecked += len(message.get("body", b""))
+        return message
+
+    return Request(request.scope, receive)
 
 
 async def save_upload(request: Request, path: Path, max_bytes: int) -> int:

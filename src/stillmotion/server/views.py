@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stillmotion.jobs.model import Job
 from stillmotion.queueing.views import ArtifactKind, JobState
+from stillmotion.server.limits import MAX_PRIORITY
 
 HexId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0" * 32])]
 """How jobs and artifacts are called: 32 hexadecimal digits that mean nothing."""
-MAX_PRIORITY = 100
 MAX_PAGE = 200
 Priority = Annotated[
     int,
