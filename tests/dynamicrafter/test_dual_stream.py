@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stillmotion.dynamicrafter.dual_stream import (
     Context,
@@ -34,6 +36,22 @@ def attended(q: list[float], keys: Tensor, values: Tensor) -> list[float]:
         sum(w * float(v[c]) for w, v in zip(weights, values, strict=True)) / sum(weights)
         for c in range(values.shape[1])
     ]
+
+
+class Sums(TorchDispatchMode):
+    """Of which dtypes each sum is, and which other operations there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[set[torch.dtype]] = []
+        self.others: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.add.Tensor, torch.ops.aten.addcmul.default):
+            self.dtypes.append({x.dtype for x in args if isinstance(x, Tensor)})
+        else:
+            self.others.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def test_equation_2_by_the_plainest_loop() -> None:
@@ -72,7 +90,18 @@ def test_a_gate_does_not_widen_what_it_multiplies() -> None:
     """Under autocast alpha stays in float32; the attention must not follow it."""
     gate = DualStreamProcessor(6, 8, learnable_gate=True).gate()
     tensors = [noise(2, 5, 4, seed=seed).bfloat16() for seed in range(5)]
-    assert dual_stream_attention(*tensors, gate=gate).dtype == torch.bfloat16
+    with Sums() as sums:
+        assert dual_stream_attention(*tensors, gate=gate).dtype == torch.bfloat16
+    # CUDA's autocast, which no test on a CPU sees, computes a sum in the widest dtype in it.
+    assert sums.dtypes == [{torch.bfloat16}]
+
+
+@pytest.mark.parametrize("gate", [0.7, torch.tensor(0.7)], ids=["number", "tensor"])
+def test_the_sum_is_one_operation(gate: Tensor | float) -> None:
+    with Sums() as sums:
+        dual_stream_attention(*(noise(2, 5, 4, seed=seed) for seed in range(5)), gate=gate)
+    assert len(sums.dtypes) == 1
+    assert "aten.mul.Tensor" not in sums.others
 
 
 class Layer:

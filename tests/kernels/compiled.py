@@ -30,6 +30,7 @@ from stillmotion.kernels import (
     triton_temporal,
 )
 from stillmotion.kernels.maps import overlapping_views
+from stillmotion.kernels.temporal import shared_bytes
 
 _POINTERS = {
     torch.float16: "*fp16",
@@ -80,8 +81,8 @@ def source(kernel: Any, arguments: dict[str, Any]) -> ASTSource:
 
 def compiled(
     module: ModuleType, names: tuple[str, ...], capability: int, launch: Callable[[], object]
-) -> Iterator[tuple[str, bytes]]:
-    """The machine code that the kernels `names` of `module` become when `launch` calls them."""
+) -> Iterator[tuple[str, Any]]:
+    """What the kernels `names` of `module` become when `launch` calls them, compiled."""
     recorders = {name: Recorder(getattr(module, name)) for name in names}
     with mock.patch.multiple(module, **recorders):
         launch()
@@ -91,12 +92,12 @@ def compiled(
         for call in recorder.calls:
             made = source(recorder.kernel, call["arguments"])
             kernel = triton.compile(made, target=target, options=call["options"])
-            yield name, kernel.asm["cubin"]
+            yield name, kernel
 
 
 def temporal(
     capability: int, dtype: torch.dtype, d: int, frames: int, length: int, how: str
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Any]]:
     """Of a clip (b f n c): with every table, with a map alone ("bare"), or without ("global")."""
     heads, n = 8, 4
     buffer = torch.zeros(2, frames, n, 3 * heads * d, dtype=dtype)
@@ -115,7 +116,7 @@ def temporal(
     )
 
 
-def others(capability: int, dtype: torch.dtype) -> Iterator[tuple[str, bytes]]:
+def others(capability: int, dtype: torch.dtype) -> Iterator[tuple[str, Any]]:
     """Of a ResNet block and of a transformer block."""
     x = torch.zeros(2, 320, 16, 16, dtype=dtype).to(memory_format=torch.channels_last).flatten(2)
     w, add = torch.zeros(320, dtype=dtype), torch.zeros(1, 320, dtype=dtype)
@@ -157,15 +158,19 @@ def main() -> None:
     attention, and "80,float16,40,16,16,full" for that: capability, dtype, d, frames, length, how.
     """
     for case in sys.argv[1:]:
-        capability, name, *sizes = case.split(",")
-        dtype = getattr(torch, name)
+        capability, precision, *sizes = case.split(",")
+        dtype = getattr(torch, precision)
         made = (
             temporal(int(capability), dtype, *map(int, sizes[:3]), sizes[3])
             if sizes
             else others(int(capability), dtype)
         )
-        for kernel, cubin in made:
-            print(f"{case} {kernel}: {len(cubin)} bytes, stack {stack_bytes(cubin)}")
+        for name, kernel in made:
+            cubin, shared = kernel.asm["cubin"], kernel.metadata.shared
+            if sizes:
+                bound = shared_bytes(int(sizes[2]), int(sizes[0]), dtype.itemsize)
+                assert shared <= bound, f"{case}: {shared} bytes shared, not {bound} at most"
+            print(f"{case} {name}: {len(cubin)} bytes, stack {stack_bytes(cubin)}")
 
 
 if __name__ == "__main__":

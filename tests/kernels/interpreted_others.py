@@ -8,11 +8,17 @@ import pytest
 import torch
 from tests.kernels.bfloat16 import mend_interpreter
 from tests.kernels.examples import assert_near, draw
+from tests.kernels.reserved import reserved
 from torch import Tensor
 
-from stillmotion.kernels.norms import add_layer_norm_reference, group_norm_silu_reference
-from stillmotion.kernels.pointwise import geglu_reference
-from stillmotion.kernels.triton_group_norm import launch_group_norm_silu
+from stillmotion.kernels.norms import (
+    add_layer_norm_operator,
+    add_layer_norm_reference,
+    group_norm_silu_operator,
+    group_norm_silu_reference,
+)
+from stillmotion.kernels.pointwise import geglu_operator, geglu_reference
+from stillmotion.kernels.triton_group_norm import group_statistics_kernel, launch_group_norm_silu
 from stillmotion.kernels.triton_layer_norm import launch_add_layer_norm
 from stillmotion.kernels.triton_pointwise import launch_geglu
 
@@ -113,3 +119,44 @@ def test_every_run_has_the_same_bits() -> None:
     x, w = draw(2, 8, 600, dtype=torch.bfloat16), torch.ones(8)
     runs = [launch_group_norm_silu(x, 2, w, w, 1e-5, None, True) for _ in range(2)]
     assert torch.equal(*runs)
+
+
+def test_geglu_reaches_places_beyond_two_to_the_31(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = draw(3, 4, dtype=torch.float16)
+    x = reserved(monkeypatch, numbers, (1, 2**30))
+    assert torch.equal(launch_geglu(x), launch_geglu(numbers))
+
+
+def test_add_layer_norm_reaches_places_beyond_two_to_the_31(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers, w = draw(1, 3, 16, dtype=torch.float16), torch.ones(16)
+    x = reserved(monkeypatch, numbers, (0, 1, 2**28))
+    near, far = (launch_add_layer_norm(a, a, w, w, 1e-5) for a in (numbers, x))
+    assert all(map(torch.equal, near, far))
+
+
+def test_a_group_may_have_more_than_two_to_the_31_numbers() -> None:
+    """4 channels of 2³⁰ places, of which the first kernel found these means and squares."""
+    places, w = 2**30, torch.ones(4)
+    means, squares = torch.tensor([1.0, 2, 3, 6]), torch.full((4,), float(places))
+    centres, scales = torch.empty(4), torch.empty(4)
+    group_statistics_kernel[(1,)](
+        means, squares, None, w, centres, scales,
+        4, places, 1, 1, 0.0, 0, 0, 1, CHUNK=places, BLOCK_K=16, BLOCK_G=4,
+    )  # fmt: skip
+    assert centres.tolist() == [3.0] * 4
+    variance = 1 + (4 + 1 + 0 + 9) / 4
+    torch.testing.assert_close(scales, torch.full((4,), variance**-0.5))
+
+
+def test_the_operators_on_cuda_are_the_kernels() -> None:
+    x, w = draw(2, 6, 10, dtype=torch.float32), draw(6, seed=1, dtype=torch.float32)
+    norm = (x, 3, w, w, 1e-5, w[None], True)
+    on_cuda = group_norm_silu_operator._backend_fns["cuda"]
+    assert torch.equal(on_cuda(*norm), launch_group_norm_silu(*norm))
+    rows = x.transpose(1, 2)
+    sums = (rows, rows, w, w, 1e-5)
+    on_cuda = add_layer_norm_operator._backend_fns["cuda"]
+    assert all(map(torch.equal, on_cuda(*sums), launch_add_layer_norm(*sums)))
+    assert torch.equal(geglu_operator._backend_fns["cuda"](x[0]), launch_geglu(x[0]))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 from itertools import product
 
 import pytest
 import torch
 from tests.kernels.bfloat16 import mend_interpreter
 from tests.kernels.examples import Attention, assert_near, clip_views, draw, random_map
+from tests.kernels.reserved import reserved
 from torch import Tensor
-from triton.runtime.interpreter import GridExecutor
 
 from stillmotion.animatezero.temporal_control import src_index
 from stillmotion.animatezero.windows import end_index
@@ -127,19 +126,32 @@ def test_every_run_has_the_same_bits() -> None:
     assert torch.equal(launch_temporal_attention(*example), launch_temporal_attention(*example))
 
 
-def test_places_beyond_two_to_the_31_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The interpreter would copy all of the memory onto itself.
-    monkeypatch.setattr(GridExecutor, "_restore_args_dev", lambda *args: None)
-    step, d = 2**30, 16
-    # Reserved, not taken: only the pages that are touched take up memory.
-    no_reserve = 0x4000  # Linux's MAP_NORESERVE, which Python 3.11 does not name
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
-    memory = torch.frombuffer(mmap.mmap(-1, 2 * (2 * step + 4 * d), flags), dtype=torch.float16)
-    x = memory.as_strided((1, 3, 1, 4, d), (0, step, 0, d, 1))
-    x.copy_(draw(1, 3, 1, 4, d, dtype=torch.float16))
+@pytest.mark.parametrize(
+    "strides",
+    [
+        (0, 2**30, 0, 16, 1),
+        (0, 16, 0, 2**31, 1),  # a multiple of 8, of which the kernel would multiply an eighth by 8
+        (0, 64, 0, 1, 2**28),
+    ],
+    ids=["locations", "frames", "channels"],
+)
+def test_places_beyond_two_to_the_31_are_reached(
+    strides: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = draw(1, 3, 1, 4, 16, dtype=torch.float16)
+    monkeypatch.setattr(triton_temporal, "empty_in_order_of", lambda x: torch.empty(x.shape).half())
+    x = reserved(monkeypatch, numbers, strides)
     src = src_index(4)[None].int()
     result = launch_temporal_attention(x, x, x, src, None, None, None, None)
-    assert_near(result, Attention(*[x.clone()] * 3, src, None, None, None, None).exact())
+    assert_near(result, Attention(*[numbers] * 3, src, None, None, None, None).exact())
+
+
+def test_the_operator_on_cuda_is_the_kernel() -> None:
+    q, k, v = clip_views(1, 6, 1, 2, 8, torch.float32)
+    tables = (*positions(2, 4, 8, torch.float32)[:2], None, None)
+    arguments = (q, k, v, random_map(6, 6, 4).int(), *tables)
+    on_cuda = temporal_attention_operator._backend_fns["cuda"]
+    assert torch.equal(on_cuda(*arguments), launch_temporal_attention(*arguments))
 
 
 def test_programs_are_on_the_axis_that_goes_beyond_65535(monkeypatch: pytest.MonkeyPatch) -> None:

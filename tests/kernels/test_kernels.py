@@ -49,8 +49,9 @@ def test_the_interpreter_agrees(tmp_path: Path, what: str) -> None:
         ("80,float16", "90,bfloat16"),
         ("80,float16,40,16,16,full", "90,float16,40,16,16,full", "80,bfloat16,160,16,16,full"),
         ("80,bfloat16,80,32,16,full", "90,bfloat16,40,16,16,global", "80,float32,40,16,16,bare"),
+        ("86,float16,160,64,32,full", "86,float16,40,64,64,global"),
     ],
-    ids=["others", "one tile", "more"],
+    ids=["others", "one tile", "more", "large"],
 )
 def test_the_compiler_takes_them(tmp_path: Path, cases: tuple[str, ...]) -> None:
     said = run(tmp_path, "-m", "tests.kernels.compiled", *cases, TRITON_INTERPRET="0")

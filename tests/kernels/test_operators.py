@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,8 +117,8 @@ def test_what_is_too_large_for_the_kernel_is_computed_plainly() -> None:
             temporal_attention(x, x, x)
         return seen.names
 
-    assert called(128, 256) == ["temporal_attention"]
-    assert called(129, 8) == called(8, 257) == []
+    assert called(16, 256) == called(128, 64) == ["temporal_attention"]
+    assert called(129, 8) == called(8, 257) == called(128, 256) == []
 
 
 def test_tensors_that_do_not_belong_together_are_not_fused() -> None:
@@ -131,22 +132,73 @@ def test_tensors_that_do_not_belong_together_are_not_fused() -> None:
         assert not are_fused(x, tables=(trained,))
 
 
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bool]]:
+    """Whether a device is supported on a machine that has all but for what is `changed`."""
+
+    def look(**changed: object) -> bool:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
+        monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: object())
+        monkeypatch.setattr(choice.metadata, "version", lambda name: "3.6.0+git9c28ee")
+        monkeypatch.setattr(choice, "_can_build", lambda: True)
+        for name, value in changed.items():
+            where = {"version": choice.metadata, "find_spec": choice.importlib.util}
+            where["get_device_capability"] = torch.cuda
+            monkeypatch.setattr(where.get(name, choice), name, value)
+        choice._looked_up.cache_clear()
+        return choice._looked_up(0)
+
+    yield look
+    monkeypatch.undo()
+    choice._looked_up.cache_clear()
+
+
 def test_devices_that_triton_does_not_support_get_the_plain_form(
-    monkeypatch: pytest.MonkeyPatch,
+    looked_up: Callable[..., bool],
 ) -> None:
     for capability, supported in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index, c=capability: c)
-        choice._looked_up.cache_clear()
-        assert choice._looked_up(0) is supported
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    choice._looked_up.cache_clear()
-    assert not choice._looked_up(0)
-    choice._looked_up.cache_clear()
+        assert looked_up(get_device_capability=lambda index, c=capability: c) is supported
 
 
-def test_compiled_code_holds_the_choice_and_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
-    choice._looked_up.cache_clear()
+def test_without_what_triton_needs_the_plain_form_is_used(looked_up: Callable[..., bool]) -> None:
+    assert looked_up()
+    assert not looked_up(find_spec=lambda name: None)
+    assert not looked_up(_can_build=lambda: False)
+    # That of torch 2.6 has no tl.gather; releases count by numbers, not by letters.
+    for version, supported in (("3.2.0", False), ("3.5.1", False), ("3.10.0", True), ("4", True)):
+        assert looked_up(version=lambda name, said=version: said) is supported
+
+
+def test_triton_is_known_by_any_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "pytorch-triton-rocm":
+            raise choice.metadata.PackageNotFoundError(name)
+        return "3.7.1"
+
+    assert choice._triton_version() >= choice._OLDEST_TRITON, "the one that tests run with"
+    monkeypatch.setattr(choice.metadata, "version", version)
+    assert choice._triton_version() == (3, 7)
+    monkeypatch.setattr(choice, "_TRITONS", ("triton",))
+    assert choice._triton_version() == ()
+
+
+def test_building_needs_a_compiler_and_the_headers_of_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(choice.shutil, "which", lambda name: "/usr/bin/clang" * (name == "clang"))
+    monkeypatch.setattr(choice.sysconfig, "get_path", lambda name, scheme: str(tmp_path))
+    assert not choice._can_build()
+    (tmp_path / "Python.h").touch()
+    assert choice._can_build()
+    monkeypatch.setattr(choice.shutil, "which", lambda name: None)
+    assert not choice._can_build()
+    monkeypatch.setenv("CC", "cc")
+    assert choice._can_build()
+
+
+def test_compiled_code_holds_the_choice_and_the_operators(looked_up: Callable[..., bool]) -> None:
+    assert looked_up()
     seen: list[str] = []
 
     def backend(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., object]:
@@ -161,7 +213,6 @@ def test_compiled_code_holds_the_choice_and_the_operators(monkeypatch: pytest.Mo
     with torch.no_grad():
         x = draw(3, 8, dtype=F32)
         torch.testing.assert_close(compute(x), 2 * geglu(x))
-    choice._looked_up.cache_clear()
     assert any("stillmotion.geglu" in name for name in seen)
 
 

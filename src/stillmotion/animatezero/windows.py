@@ -10,10 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stillmotion.animatezero.attention import global_attention
-from stillmotion.animatezero.temporal_control import Pool, corrected_window_attention
-from stillmotion.diffusion.windows import blended
-
 
 class EndBlend:
     """How much each frame is drawn to the last frame instead of the first: w_1 = 0 .. w_f = 1.
@@ -39,39 +35,3 @@ def end_index(num_frames: int, length: int, device: torch.device | None = None) 
     frame = torch.arange(num_frames, device=device)[:, None]
     slot = torch.arange(length, device=device)[None, :]
     return (frame + slot).clamp(max=num_frames - 1)
-
-
-def sliding_attention(q: Tensor, keys: Pool, values: Pool, src: Tensor) -> Tensor:
-    """`corrected_window_attention` for `src` (f l) of any f, computed in blocks of l rows.
-
-    A block needs only the tokens that its windows reach, fewer than 2 l, so that cost is linear
-    in f.  `src` lies on the host, where its values can be read without waiting for a device.
-    Shapes as there.
-    """
-    blocks: list[Tensor] = []
-    for start in range(0, len(src), src.shape[1]):
-        rows = src[start : start + src.shape[1]]
-        low, high = int(rows.min()), int(rows.max()) + 1
-        blocks.append(
-            corrected_window_attention(
-                q[..., start : start + len(rows), :],
-                Pool(keys.token[..., low:high, :], keys.position),
-                Pool(values.token[..., low:high, :], values.position),
-                (rows - low).to(q.device),
-            )
-        )
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
-
-
-def overlapping_attention(q: Pool, k: Pool, v: Pool) -> Tensor:
-    """Global attention within overlapping windows, blended, for a clip longer than they are.
-
-    Each window of l frames is seen with the positions p_1..p_l.  A frame's results are averaged
-    with weights that fall off linearly towards the borders of a window, so none shows.
-    Token parts (... heads f d), position parts (heads l d) -> (... heads f d).
-    """
-
-    def seen(frames: slice) -> Tensor:
-        return global_attention(*(p.token[..., frames, :] + p.position for p in (q, k, v)))
-
-    return blended(q.token.shape[-2], q.position.shape[-2], -2, seen)

@@ -7,52 +7,13 @@ from typing import Annotated
 
 import typer
 
+from stillmotion.apps.bench_options import Report, Rounds, TimedModel, Warmups, report_option
 from stillmotion.apps.bench_server import server
 from stillmotion.apps.options import MACHINE, SWITCH, Device, Force, Json, Quiet
 
 app = typer.Typer(
     help="Count what the networks cost, and measure how long clips take.", no_args_is_help=True
 )
-
-TimedModel = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="miniature, or full-size: networks of the published sizes with random weights, for "
-        "which a GPU is needed.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Rounds = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="How often everything is timed, in turns; medians are of these.",
-        show_default="5 on a CPU, 10 on a GPU",
-    ),
-]
-Warmups = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=0,
-        help="Rounds before them that do not count.",
-        show_default="1 on a CPU, 3 on a GPU",
-    ),
-]
-Report = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="NAME.md",
-        help="Also write the report to this file, all numbers to NAME.json and the plots to "
-        "NAME-*.svg beside it.",
-        show_default=False,
-    ),
-]
-
 
 app.command()(server)
 
@@ -76,13 +37,7 @@ def counts(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="NAME.md",
-            help="Also write the tables to this file, and all counts to NAME.json beside it.",
-            show_default=False,
-        ),
+        report_option("Also write the tables to this file, and all counts to NAME.json beside it."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -93,30 +48,21 @@ def counts(
     The product's own code runs on shapes without contents: no weights, no GPU, the same numbers
     on every machine, in a minute or less.
     """
+    from stillmotion.apps.bench_reports import Files
+
+    files = Files(output, overwrite=force)
+
     from stillmotion.apps.console import show
-    from stillmotion.errors import OutputError
-    from stillmotion.jobs.outputs import check_file_output
-
-    if output is not None:
-        if output.suffix.lower() != ".md":
-            raise OutputError(f"'{output}' cannot hold the tables; use the ending .md.")
-        for path in (output, output.with_suffix(".json")):
-            check_file_output(path, overwrite=force)
-
-    from stillmotion.apps.evaluate_common import write_table
     from stillmotion.benchmarks import tables
     from stillmotion.benchmarks.call import count_calls
     from stillmotion.benchmarks.full_size import calls
-    from stillmotion.runtime.files import write_json
     from stillmotion.runtime.progress import Progress
 
     wanted = calls(models or [])
     with Progress("bench counts", total=len(wanted), quiet=quiet) as progress:
         found = count_calls(wanted, progress.advance)
     text, facts = tables.page(found), tables.as_facts(found)
-    write_table(text, output, force)
-    if output is not None:
-        write_json(output.with_suffix(".json"), facts)
+    files.write(text, facts, {})
     show(text, facts, as_json=as_json)
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from stillmotion.apps.evaluate_common import Processes
+from stillmotion.apps.evaluate_runs import ask, make_and_report, named_folders, real_clips
 from stillmotion.apps.options import Device, Force, Json, Quiet
-from stillmotion.errors import InputError
-
-if TYPE_CHECKING:
-    from stillmotion.evaluation.benchmark.making import Plan
-    from stillmotion.evaluation.benchmark.plans import Ask
-    from stillmotion.evaluation.benchmark.real_clips import ChosenClips
 
 app = typer.Typer()
 NUM_SCENES = 100
@@ -99,9 +93,10 @@ def animatezero(
     """
     from stillmotion.evaluation.benchmark.plans import animatezero_plan
 
-    ask = _ask(context, methods, weights, extractor, score_as, output, device, processes)
-    ask = _with_models(ask, animatezero=model)
-    _run(animatezero_plan(ask, prompts=prompts, samples=samples), as_json=as_json, quiet=quiet)
+    asked = ask(context, methods, weights, extractor, score_as, output, device, processes)
+    asked = replace(asked, models={"animatezero": model})
+    plan = animatezero_plan(asked, prompts=prompts, samples=samples)
+    make_and_report(plan, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -155,11 +150,11 @@ def dynamicrafter(
     """
     from stillmotion.evaluation.benchmark.plans import dynamicrafter_plan
 
-    ask = _ask(context, methods, weights, extractor, score_as, output, device, processes)
-    ask = _with_models(ask, dynamicrafter=model, animatezero=animatezero_model)
-    real = None if clips is None else _real_clips(clips, layout, prompts, samples, quiet=quiet)
-    plan = dynamicrafter_plan(ask, real=real, samples=samples or NUM_SCENES, size=size)
-    _run(plan, as_json=as_json, quiet=quiet)
+    asked = ask(context, methods, weights, extractor, score_as, output, device, processes)
+    asked = replace(asked, models={"dynamicrafter": model, "animatezero": animatezero_model})
+    real = None if clips is None else real_clips(clips, layout, prompts, samples, quiet=quiet)
+    plan = dynamicrafter_plan(asked, real=real, samples=samples or NUM_SCENES, size=size)
+    make_and_report(plan, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -202,10 +197,9 @@ def clips(
     """Score clips that any other tool made, with the metrics of both papers."""
     from stillmotion.evaluation.benchmark.plans import clips_plan
 
-    ask = _ask(context, None, None, extractor, "lossless", output, device, processes)
-    named = _named_folders(folders)
-    plan = clips_plan(ask, named, stills, ends, prompts, title)
-    _run(plan, as_json=as_json, quiet=quiet)
+    asked = ask(context, None, None, extractor, "lossless", output, device, processes)
+    plan = clips_plan(asked, named_folders(folders), stills, ends, prompts, title)
+    make_and_report(plan, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -255,94 +249,3 @@ def export(
         "written": made.written, "kept": made.kept,
     }  # fmt: skip
     show("\n".join(lines), facts, as_json=as_json)
-
-
-def _real_clips(
-    folder: Path, layout: str, prompts: Path | None, samples: int | None, *, quiet: bool
-) -> ChosenClips:
-    """The real clips that take part; says which were passed over."""
-    from stillmotion.apps.console import Notes
-    from stillmotion.evaluation.benchmark.real_clips import (
-        NUM_CLIPS,
-        choose_clips,
-        find_real_clips,
-    )
-    from stillmotion.runtime.progress import Progress
-
-    found = find_real_clips(folder, layout, prompts)  # type: ignore[arg-type]
-    count = min(samples or NUM_CLIPS, len(found.clips))
-    with Progress("look at clips", total=count, quiet=quiet) as progress:
-        chosen = choose_clips(found, count, tick=progress.advance)
-    notes = Notes()
-    notes(f"{len(chosen.cases)} clips, laid out as {found.layout}")
-    if chosen.skipped:
-        notes(f"{len(chosen.skipped)} clips passed over, the first: {chosen.skipped[0]}")
-    return chosen
-
-
-def _run(plan: Plan, *, as_json: bool, quiet: bool) -> None:
-    """Make what is missing, write the reports and show the table."""
-    from stillmotion.apps.console import resumable, show
-    from stillmotion.evaluation.benchmark.making import make_run, num_parts
-    from stillmotion.evaluation.report.writing import write_reports
-    from stillmotion.runtime.progress import Progress
-
-    name = f"evaluate {plan.manifest.protocol}"
-    with resumable(), Progress(name, total=num_parts(plan), quiet=quiet) as progress:
-        make_run(plan, progress.advance)
-    written = write_reports(plan.run)
-    show(f"{written.markdown}\n\n{written.html_path}", written.facts, as_json=as_json)
-
-
-def _ask(
-    context: typer.Context, methods: list[str] | None, weights: list[str] | None,
-    extractor: list[str] | None, score_as: str, output: Path, device: str,
-    processes: int | None,
-) -> Ask:  # fmt: skip
-    from stillmotion.evaluation.benchmark.plans import Ask
-    from stillmotion.evaluation.extractors.choice import ExtractorChoice
-    from stillmotion.runtime.system import choose_device
-
-    suffixes = {"lossless": ".webp", "mp4": ".mp4"}
-    if score_as not in suffixes:
-        raise InputError(f"--score-as is lossless or mp4, not '{score_as}'")
-    return Ask(
-        folder=output, command=_command(context), choice=ExtractorChoice.parse(extractor or []),
-        methods=tuple(methods or ()), weights=_pairs("--weights", weights or []),
-        device=str(choose_device(device)), processes=processes or os.cpu_count() or 1,
-        suffix=suffixes[score_as],
-    )  # fmt: skip
-
-
-def _with_models(ask: Ask, **models: str) -> Ask:
-    from dataclasses import replace
-
-    return replace(ask, models=models)
-
-
-def _command(context: typer.Context) -> str:
-    """The command line, as it was given to `cli.main`."""
-    return shlex.join([context.find_root().info_name or "stillmotion", *context.obj])
-
-
-def _pairs(option: str, texts: list[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, mark, value = text.partition("=")
-        if not (name and mark and value):
-            raise InputError(f"{option} takes NAME=PATH, not '{text}'")
-        found[name] = value
-    return found
-
-
-def _named_folders(texts: list[str]) -> dict[str, Path]:
-    """Folders of clips by the name of their method."""
-    found: dict[str, Path] = {}
-    for text in texts:
-        name, mark, folder = text.partition("=")
-        if not mark or Path(text).is_dir():
-            name, folder = Path(text).resolve().name, text
-        if name in found:
-            raise InputError(f"two folders are called '{name}'; name them, NAME=DIR")
-        found[name] = Path(folder)
-    return found

@@ -67,7 +67,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "arithmetic": (
             "add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "neg", "pow", "sqrt",
             "rsqrt", "exp", "sin", "cos", "lerp", "clamp", "maximum", "minimum", "eq", "gt",
-            "where", "mean", "sum", "std", "var",
+            "where", "mean", "sum", "std", "var", "addcmul",
         ),
         "copy": (
             "clone", "copy_", "_to_copy", "cat", "stack", "repeat", "index_select",

@@ -15,13 +15,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stillmotion.adapters.adapter import Adapter, shadow
 from stillmotion.adapters.diffusers_sites import ProjectedAttention
 from stillmotion.adapters.diffusers_unet3d import spatial_cross_attentions
 from stillmotion.errors import InputError, ModelError
 from stillmotion.kernels.attention import attention
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values -> softmax(Q Kᵀ / √d) V."""
 
 
 def dual_stream_attention(
@@ -31,21 +33,26 @@ def dual_stream_attention(
     image_k: Tensor,
     image_v: Tensor,
     gate: Tensor | float,
+    attend: Attend = attention,
 ) -> Tensor:
     """Attention to the text plus gated attention to the image, by the same queries.
 
     Equation: DynamiCrafter Eq. 2
 
     F_out = softmax(Q K_txtᵀ / √d) V_txt + λ softmax(Q K_ctxᵀ / √d) V_ctx.  `q` (... l d), `text_k`
-    and `text_v` (... n d), `image_k` and `image_v` (... m d), `gate` λ, a number -> (... l d).
+    and `text_v` (... n d), `image_k` and `image_v` (... m d), `gate` λ, a number -> (... l d), or
+    as many rows of keys and values as `attend` takes.
     The paper's ctx is the image here; its W_K, W_V are `to_k`, `to_v` and its W'_K, W'_V are
     `to_k_ip`, `to_v_ip`, as in the published code.
 
     Departure: the paper calls λ a tanh gate; in the published code and weights it is
     tanh(alpha) + 1, which lies in (0, 2) and begins at 1; see docs/decisions/0006.
     """
-    text = functional.scaled_dot_product_attention(q, text_k, text_v)
-    return text + gate * functional.scaled_dot_product_attention(q, image_k, image_v)
+    text, image = attend(q, text_k, text_v), attend(q, image_k, image_v)
+    # In one pass over memory, and of one dtype: autocast would widen all to the widest of three.
+    if isinstance(gate, Tensor):
+        return torch.addcmul(text, image, gate.to(image.dtype))
+    return torch.add(text, image, alpha=gate)
 
 
 class KeysValues(NamedTuple):
@@ -150,26 +157,17 @@ class DualStreamProcessor(nn.Module):
         site, context = ProjectedAttention(attn), ip_hidden_states
         q = site.split(site.to_q(hidden_states))
         known = context.keys_values(self, lambda: self._project(site, context))
-        if self.shares_context:
-            return site.output(self._shared(q, known, site))
-        text_k, text_v = (site.split(_for_rows(x, len(q))) for x in (known.text_k, known.text_v))
-        if known.image_k is None or known.image_v is None:
-            return site.output(functional.scaled_dot_product_attention(q, text_k, text_v))
-        image_k, image_v = (
-            site.split(_for_rows(x, len(q))) for x in (known.image_k, known.image_v)
+        shares = self.shares_context
+        attend = _beside_each_other if shares else attention
+        text_k, text_v, *image = (
+            site.split(x if shares else _for_rows(x, len(q))) for x in known if x is not None
         )
-        return site.output(dual_stream_attention(q, text_k, text_v, image_k, image_v, self.gate()))
-
-    def _shared(self, q: Tensor, known: KeysValues, site: ProjectedAttention) -> Tensor:
-        """`dual_stream_attention` where rows have contexts in common, and the sum in one pass."""
-        text = _beside_each_other(q, site.split(known.text_k), site.split(known.text_v))
-        if known.image_k is None or known.image_v is None:
-            return text
-        image = _beside_each_other(q, site.split(known.image_k), site.split(known.image_v))
-        gate = self.gate()
-        if isinstance(gate, Tensor):
-            return torch.addcmul(text, image, gate)
-        return torch.add(text, image, alpha=gate)
+        if not image:
+            return site.output(attend(q, text_k, text_v))
+        image_k, image_v = image
+        return site.output(
+            dual_stream_attention(q, text_k, text_v, image_k, image_v, self.gate(), attend)
+        )
 
     def _project(self, site: ProjectedAttention, context: Context) -> KeysValues:
         text_k, text_v = site.to_k(context.text), site.to_v(context.text)

@@ -5,6 +5,8 @@ Shapes: n pictures, c channels, s the axes of a picture (h w, or f h w) or their
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -95,31 +97,15 @@ def group_norm_silu_operator(
 
 
 @group_norm_silu_operator.register_fake
-def _(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    add: Tensor | None,
-    silu: bool,
-) -> Tensor:
+def _(x: Tensor, *_: Any) -> Tensor:
     return empty_in_order_of(x)
 
 
 @group_norm_silu_operator.register_kernel("cuda")
-def _(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    add: Tensor | None,
-    silu: bool,
-) -> Tensor:
+def _(*arguments: Any) -> Tensor:
     from stillmotion.kernels.triton_group_norm import launch_group_norm_silu
 
-    return launch_group_norm_silu(x, num_groups, weight, bias, eps, add, silu)
+    return launch_group_norm_silu(*arguments)
 
 
 @torch.library.custom_op("stillmotion::add_layer_norm", mutates_args=())
@@ -132,16 +118,12 @@ def add_layer_norm_operator(
 
 
 @add_layer_norm_operator.register_fake
-def _(
-    x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
 @add_layer_norm_operator.register_kernel("cuda")
-def _(
-    x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
+def _(*arguments: Any) -> tuple[Tensor, Tensor]:
     from stillmotion.kernels.triton_layer_norm import launch_add_layer_norm
 
-    return launch_add_layer_norm(x, residual, weight, bias, eps)
+    return launch_add_layer_norm(*arguments)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from stillmotion.kernels.layout import empty_in_order_of, expect_shape, in_order
 
 # Of a head and of a window, for the kernel, which holds them in registers.
 _MOST_CHANNELS, _MOST_SLOTS = 256, 128
+_TILE = 16
+# What a block may have of shared memory on the supported devices with the least (8.6, 8.9, 12.0).
+_SHARED_BYTES = 99 * 1024
 
 
 def temporal_attention(
@@ -58,8 +62,8 @@ def temporal_attention(
     _check(q, k, v, src, *tables, weights)
     src, query_positions, weights = _with_views(src, query_positions, weights)
     length = k.shape[-2] if src is None else src.shape[-1]
-    is_small = length <= _MOST_SLOTS and q.shape[-1] <= _MOST_CHANNELS
-    if not (is_small and are_fused(q, k, v, tables=tables)):
+    fits = _fits(length, q.shape[-1], q.element_size())
+    if not (fits and are_fused(q, k, v, tables=tables)):
         plain = temporal_attention_reference(
             q, k, v, src, key_positions, value_positions, query_positions, weights
         )
@@ -190,6 +194,22 @@ def _with_views(
     )
 
 
+def shared_bytes(slots: int, channels: int, item_bytes: int) -> int:
+    """An upper bound of the shared memory that the kernel takes for a block.
+
+    Two tables (l d), a few tiles (16 d) and scores (16 l); tests/kernels/compiled.py holds it to
+    what the compiler says.
+    """
+    block_l, block_d = (max(_TILE, 1 << (n - 1).bit_length()) for n in (slots, channels))
+    return item_bytes * block_d * (2 * block_l + 3 * _TILE) + 8 * _TILE * block_l
+
+
+def _fits(slots: int, channels: int, item_bytes: int) -> bool:
+    """Whether the kernel can hold a window."""
+    is_small = slots <= _MOST_SLOTS and channels <= _MOST_CHANNELS
+    return is_small and shared_bytes(slots, channels, item_bytes) <= _SHARED_BYTES
+
+
 def _two_axes_of_locations(x: Tensor) -> Tensor:
     """(... heads n d) as (a b heads n d), a view for at most two axes of locations."""
     lead = x.shape[0] if x.ndim > 4 else 1
@@ -244,32 +264,12 @@ def temporal_attention_operator(
 
 
 @temporal_attention_operator.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    src: Tensor | None,
-    key_positions: Tensor | None,
-    value_positions: Tensor | None,
-    query_positions: Tensor | None,
-    weights: Tensor | None,
-) -> Tensor:
+def _(q: Tensor, *_: Tensor | None) -> Tensor:
     return empty_in_order_of(q)
 
 
 @temporal_attention_operator.register_kernel("cuda")
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    src: Tensor | None,
-    key_positions: Tensor | None,
-    value_positions: Tensor | None,
-    query_positions: Tensor | None,
-    weights: Tensor | None,
-) -> Tensor:
+def _(*arguments: Any) -> Tensor:
     from stillmotion.kernels.triton_temporal import launch_temporal_attention
 
-    return launch_temporal_attention(
-        q, k, v, src, key_positions, value_positions, query_positions, weights
-    )
+    return launch_temporal_attention(*arguments)

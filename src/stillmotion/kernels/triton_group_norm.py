@@ -76,7 +76,7 @@ def group_statistics_kernel(
     added = tl.zeros([BLOCK_G], tl.float32)
     if add is not None:
         added += tl.load(add + n * add_n + channel * add_c, mask=used, other=0.0).to(tl.float32)
-    numbers = (size * places).to(tl.float32)
+    numbers = 1.0 * size * places  # in 32 bits the product of integers may overflow
     total = tl.zeros([BLOCK_K, BLOCK_G], tl.float32)
     for start in range(0, chunks, BLOCK_K):
         chunk = start + tl.arange(0, BLOCK_K)[:, None]

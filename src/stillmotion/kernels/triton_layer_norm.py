@@ -23,7 +23,7 @@ def add_layer_norm_kernel(
 ):  # fmt: skip
     """(rows / inner, inner, channels), of any strides -> two of (rows channels), contiguous."""
     row = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
-    channel = tl.arange(0, BLOCK_C)[None, :]
+    channel = tl.arange(0, BLOCK_C)[None, :].to(tl.int64)
     inside = (row < rows) & (channel < channels)
     o, i = row // inner, row % inner
     x_at = x + o * x_outer + i * x_inner + channel * x_channel

@@ -25,7 +25,8 @@ def geglu_kernel(
     inside = (row < rows) & (column < columns)
     at = x + row * x_row + column * x_column
     value = tl.load(at, mask=inside, other=0.0).to(tl.float32)
-    gate = tl.load(at + columns * x_column, mask=inside, other=0.0).to(tl.float32)
+    gate_at = x + row * x_row + (column + columns) * x_column
+    gate = tl.load(gate_at, mask=inside, other=0.0).to(tl.float32)
     gelu = 0.5 * gate * (1.0 + tl.erf(gate * 0.7071067811865476))
     tl.store(out + row * columns + column, (value * gelu).to(out.dtype.element_ty), mask=inside)
 

@@ -28,7 +28,8 @@ _TILE = 16  # rows, tokens: the smallest side of a product on tensor cores
 def _tile(x, row, row_stride, num_rows, channel, channel_stride, D: tl.constexpr):
     """(N BLOCK_D) of the rows and channels at `x`, 0 beyond the last."""
     inside = (row < num_rows)[:, None] & (channel < D)[None, :]
-    at = x + row[:, None].to(tl.int64) * row_stride + channel[None, :] * channel_stride
+    at = x + row[:, None].to(tl.int64) * row_stride
+    at += channel[None, :].to(tl.int64) * channel_stride
     return tl.load(at, mask=inside, other=0.0)
 
 
@@ -36,7 +37,8 @@ def _tile(x, row, row_stride, num_rows, channel, channel_stride, D: tl.constexpr
 def _store(x, tile, row, row_stride, num_rows, channel, channel_stride, D: tl.constexpr):
     """What `_tile` would read again."""
     inside = (row < num_rows)[:, None] & (channel < D)[None, :]
-    at = x + row[:, None].to(tl.int64) * row_stride + channel[None, :] * channel_stride
+    at = x + row[:, None].to(tl.int64) * row_stride
+    at += channel[None, :].to(tl.int64) * channel_stride
     tl.store(at, tile.to(x.dtype.element_ty), mask=inside)
 
 
@@ -197,7 +199,9 @@ def launch_temporal_attention(
     # One axis of programs: the other two of CUDA end at 65,535.
     programs = outer * inner * triton.cdiv(rows, _TILE) * heads
     strides = [x.stride() for x in (q, k, v, out)]
-    unit = 8 if all(stride % 8 == 0 for x in strides for stride in x[:-1]) else 1
+    # The kernel multiplies strides by the unit in 32 bits, unless they come as 64.
+    units = all(s % 8 == 0 and s < 2**31 for x in strides for s in x[:-1])
+    unit = 8 if units else 1
     one_tile = frames <= _TILE
     tables = (
         (0,) * axes if table is None else table.stride()
