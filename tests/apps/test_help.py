@@ -38,6 +38,7 @@ COMMANDS = [
     ("evaluate", "animatezero"),
     ("evaluate", "dynamicrafter"),
     ("evaluate", "clips"),
+    ("evaluate", "score"),
     ("evaluate", "methods"),
     ("evaluate", "export"),
     ("evaluate", "report"),
@@ -64,17 +65,17 @@ INGREDIENTS = (
 )
 OPTIONS = {
     "draw": "output count seed look steps guidance negative speed height width model device "
-    "download force json quiet " + INGREDIENTS,
+    "compile download force json quiet " + INGREDIENTS,
     "animate": "method frame-stride conditioning-fps image-guidance guidance-rescale eta "
     "start-timestep exact-first-frame gate-scale output from count frames fps scale seed look "
     "preview last-frame loop seamless "
     "even-pace towards prompt-at motion-strength drift-correction time-travel time-travel-window "
     "photograph trajectory first-frame fit steps guidance negative speed ablation insert-latents "
     "share-kv kv-source window window-blocks query-position frame-norm window-length model device "
-    "memory download force json quiet " + INGREDIENTS,
+    "compile memory download force json quiet " + INGREDIENTS,
     "edit": "output count still control controlnet depth-model control-scale frames start stride "
     "fps scale seed look steps guidance negative speed animatediff model device memory download "
-    "force json quiet",
+    "compile force json quiet",
     "story": "output folder dry-run device memory download force json quiet",
     "convert": "to base tokenizer variant allow-pickle force json",
     "models": "download json",
@@ -104,6 +105,7 @@ OPTIONS = {
     "evaluate dynamicrafter": "samples clips layout prompts size model animatezero-model methods "
     "weights extractor score-as output processes device json quiet",
     "evaluate clips": "stills ends prompts extractor title output processes device json quiet",
+    "evaluate score": "still last-frame prompt output device force json quiet",
     "evaluate methods": "json",
     "evaluate export": "output force json quiet",
     "evaluate report": "reference cases width json",
@@ -116,7 +118,7 @@ OPTIONS = {
     "studio": "host port library workers device allow-model token-file host-name study open logs",
     "serve": "host port library workers device allow-model token-file host-name max-queue max-cost "
     "max-library drain quiet",
-    "token": "token-file admin max-waiting max-cost requests-per-minute json",
+    "token": "token-file admin max-waiting max-cost max-priority requests-per-minute json",
     "submit": "file set priority output server token-from force json quiet",
     "watch": "output server token-from force json quiet",
     "jobs list": "state count server token-from json",

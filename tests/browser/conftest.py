@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.browser.visits import LAPTOP, Studio, Visit, studio_command, visit
+from tests.server.processes import running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ARGUMENTS = [
     "--headless",
@@ -63,3 +65,26 @@ def watched(page: Page, file: Path) -> Watch:
 def _note(watch: Watch, url: str) -> None:
     if not url.startswith(("data:", "blob:")):
         watch.requests.append(url)
+
+
+@pytest.fixture(scope="module")
+def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The command, as people start it; `browser` first, so that nothing starts without one."""
+    folder = tmp_path_factory.mktemp("studio") / "library"
+    with running(studio_command(folder)) as server:
+        yield Studio(server.address, folder)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = browser.new_context(viewport=LAPTOP, color_scheme="light", reduced_motion="reduce")  # type: ignore[arg-type]
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def at(context: BrowserContext, studio: Studio) -> Iterator[Visit]:
+    """A visit that must not have asked for anything, nor complained, when it ends."""
+    found = visit(context, studio)
+    yield found
+    found.check()

@@ -1,142 +1,37 @@
-"""The studio in a real browser: from a prompt to a clip on the disk, with the miniature.
-
-With STILLMOTION_SCREENSHOTS=FOLDER pictures of the page are left there, as they stand in the
-documents.
-"""
+"""The studio in a real browser: from a prompt to a clip on the disk, with the miniature."""
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
+from tests.browser.visits import (
+    PHONE,
+    STEPS,
+    Studio,
+    Visit,
+    holds,
+    open_way,
+    screenshot,
+    studio_command,
+    visit,
+)
 from tests.server.hostile import picture_bytes, refused_files
 from tests.server.processes import running
 
 from stillmotion.media.clips import read_provenance
 from stillmotion.media.reading import read_frames
 from stillmotion.queueing.library import Library
-from stillmotion.queueing.queue import JobQueue
+from stillmotion.server.limits import TokenLimits
+from stillmotion.server.tokens import add_token
 
 pytest.importorskip("gradio", reason="needs the extra studio: pip install 'stillmotion[studio]'")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext
 
 pytestmark = pytest.mark.browser
-
-PATIENCE_S = 150
-"""Only a broken page takes as long, or a machine with much else to do."""
-LAPTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-STEPS = "4"
-
-
-@dataclass(frozen=True)
-class Studio:
-    """A studio that runs, and what lies in its library."""
-
-    address: str
-    library: Path
-
-    @property
-    def queue(self) -> JobQueue:
-        return JobQueue(self.library)
-
-
-@dataclass
-class Visit:
-    """One browser at the studio, and what its page did besides showing itself."""
-
-    page: Page
-    foreign: list[str] = field(default_factory=list)
-    """Addresses on other machines that were asked for."""
-    complaints: list[str] = field(default_factory=list)
-
-    def check(self) -> None:
-        assert self.foreign == []
-        assert self.complaints == []
-
-    def within(self, place: str) -> Locator:
-        return self.page.locator(f"#sm-{place}")
-
-    def press(self, place: str, name: str) -> None:
-        self.within(place).get_by_role("button", name=name).first.click()
-
-    def note(self, place: str) -> Locator:
-        return self.page.locator(f"#sm-{place}-note .sm-note")
-
-    def fill(self, field_id: str, value: str) -> None:
-        self.within(field_id).locator("input, textarea").first.fill(value)
-
-    def open_choices(self, step: str) -> None:
-        self.within(step).get_by_text("More choices").first.click()
-
-
-@pytest.fixture(scope="module")
-def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """The command, as people start it; `browser` first, so that nothing starts without one."""
-    folder = tmp_path_factory.mktemp("studio") / "library"
-    arguments = [
-        "-m",
-        "stillmotion",
-        "studio",
-        "--port",
-        "0",
-        "--no-open",
-        "--library",
-        str(folder),
-    ]
-    with running(arguments) as server:
-        yield Studio(server.address, folder)
-
-
-def visit(context: BrowserContext, studio: Studio) -> Visit:
-    """Open the studio, and note whatever it asks for or complains of."""
-    found = Visit(context.new_page())
-    found.page.set_default_timeout(1000 * PATIENCE_S)
-    own = studio.address.removesuffix("studio/")
-
-    def note(url: str) -> None:
-        if not url.startswith((own, "data:", f"blob:{own}")):
-            found.foreign.append(url)
-
-    def heard(message: Any) -> None:
-        if message.type == "error":
-            found.complaints.append(message.text)
-
-    found.page.on("request", lambda request: note(request.url))
-    found.page.on("console", heard)
-    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
-    found.page.goto(studio.address)
-    found.within("queue").get_by_text("running").wait_for()
-    return found
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    opened = browser.new_context(viewport=LAPTOP, color_scheme="light", reduced_motion="reduce")  # type: ignore[arg-type]
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def at(context: BrowserContext, studio: Studio) -> Iterator[Visit]:
-    """A visit that must not have asked for anything, nor complained, when it ends."""
-    found = visit(context, studio)
-    yield found
-    found.check()
-
-
-def screenshot(page: Page, name: str, *, whole: bool = True) -> None:
-    folder = os.environ.get("STILLMOTION_SCREENSHOTS")
-    if folder:
-        picture = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
-        picture.convert("RGB").save(Path(folder) / f"studio-{name}.webp", quality=72, method=6)
 
 
 def test_from_a_prompt_to_a_clip_on_the_disk(at: Visit, studio: Studio, tmp_path: Path) -> None:
@@ -284,13 +179,18 @@ def test_the_other_ways_tell_what_they_lack(at: Visit) -> None:
 
 
 def test_every_field_has_a_name_and_can_be_reached(at: Visit) -> None:
-    unnamed = at.page.evaluate(
-        "[...document.querySelectorAll('input, textarea, select, button, video')]"
-        ".filter(e => e.offsetParent && !(e.labels && e.labels.length) && !e.ariaLabel"
-        " && !(e.innerText || '').trim() && !e.getAttribute('aria-labelledby') && !e.title)"
-        ".map(e => e.outerHTML.slice(0, 160))"
-    )
-    assert unnamed == []
+    tabs = at.page.locator("#sm-step-3").get_by_role("tab")
+    assert tabs.count() == 5
+    for tab in tabs.all():
+        tab.click()
+        unnamed = at.page.evaluate(
+            "[...document.querySelectorAll('input, textarea, select, button, video')]"
+            ".filter(e => e.offsetParent && !(e.labels && e.labels.length) && !e.ariaLabel"
+            " && !(e.innerText || '').trim() && !e.getAttribute('aria-labelledby') && !e.title)"
+            ".map(e => e.outerHTML.slice(0, 160))"
+        )
+        assert unnamed == []
+    tabs.first.click()
     at.within("draw-prompt").locator("textarea").focus()
     reached = set()
     for _ in range(40):
@@ -332,3 +232,82 @@ def test_the_colours_can_be_chosen_and_stay(at: Visit) -> None:
     assert page.evaluate(is_dark)
     assert page.get_by_label("Colours").input_value() == "dark"
     screenshot(page, "dark", whole=False)
+
+
+def test_all_tabs_come_back_as_they_were_left(at: Visit) -> None:
+    page = at.page
+    at.open_choices("step-1")
+    at.fill("draw-prompt", "a yellow star")
+    at.fill("draw-seed", "11")
+    open_way(at, "Animate")
+    at.fill("animate-prompt", "it falls")
+    at.fill("animate-frames", "9")
+    at.within("animate-end").get_by_label("loop: ends").check()
+    open_way(at, "Text-driven motion")
+    at.fill("text-towards", "a blue star")
+    at.fill("text-prompt-at", "2: a star\n4: a fish")
+    open_way(at, "Edit a clip")
+    at.fill("edit-prompt", "a fish")
+    at.within("edit-control").get_by_label("its depth").check()
+    page.get_by_role("tab", name="Story").click()
+    at.fill("story-script", "title: none yet")
+    open_way(at, "DynamiCrafter")
+    at.fill("dynamicrafter-prompt", "it turns")
+    at.fill("dynamicrafter-eta", "0.5")
+    at.within("dynamicrafter-exact-first-frame").locator("input").uncheck()
+    page.wait_for_timeout(300)
+
+    page.reload()
+    at.within("queue").get_by_text("running").wait_for()
+    chosen = page.get_by_role("tab", name="DynamiCrafter")
+    page.wait_for_function("tab => tab.ariaSelected === 'true'", arg=chosen.element_handle())
+    holds(at, "dynamicrafter-prompt", "it turns")
+    page.locator("#sm-step-3").get_by_text("More choices").locator("visible=true").click()
+    holds(at, "dynamicrafter-eta", "0.5")
+    assert not at.within("dynamicrafter-exact-first-frame").locator("input").is_checked()
+    holds(at, "draw-prompt", "a yellow star")
+    at.open_choices("step-1")
+    holds(at, "draw-seed", "11")
+    page.get_by_role("tab", name="Animate").click()
+    holds(at, "animate-prompt", "it falls")
+    holds(at, "animate-frames", "9")
+    assert at.within("animate-end").get_by_label("loop: ends").is_checked()
+    page.get_by_role("tab", name="Text-driven motion").click()
+    holds(at, "text-towards", "a blue star")
+    holds(at, "text-prompt-at", "2: a star\n4: a fish")
+    page.get_by_role("tab", name="Edit a clip").click()
+    holds(at, "edit-prompt", "a fish")
+    assert at.within("edit-control").get_by_label("its depth").is_checked()
+    page.get_by_role("tab", name="Story").click()
+    holds(at, "story-script", "title: none yet")
+
+
+@pytest.mark.slow
+def test_logging_out_leaves_nothing_that_was_typed(context: BrowserContext, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    token = add_token(file, "ada", admin=False, limits=TokenLimits())
+    more = ("--token-file", str(file), "--workers", "0")
+    with running(studio_command(tmp_path / "library", *more)) as server:
+        page = context.new_page()
+
+        def log_in() -> Visit:
+            page.goto(server.address)
+            page.get_by_label("token").fill(token)
+            page.keyboard.press("Enter")
+            at = Visit(page)
+            at.within("queue").get_by_text("running").wait_for()
+            return at
+
+        at = log_in()
+        at.fill("draw-prompt", "a secret")
+        page.wait_for_timeout(300)
+        page.reload()
+        at.within("queue").get_by_text("running").wait_for()
+        page.wait_for_function(
+            "document.querySelector('#sm-draw-prompt textarea').value === 'a secret'"
+        )
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("token").wait_for()
+        at = log_in()
+        page.wait_for_timeout(500)
+        holds(at, "draw-prompt", "a red balloon over green hills")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stillmotion.jobs.mistakes import FieldError
 from stillmotion.jobs.model import AnimateJob, DrawJob, EditJob, InterpolateJob, LoopJob, parse_job
@@ -20,7 +18,6 @@ from stillmotion.studio.actions import (
     dynamicrafter_jobs,
     edit_jobs,
     editable_values,
-    form_values,
     texts_at,
 )
 from stillmotion.studio.forms import shown
@@ -146,26 +143,6 @@ def test_first_frames_stay_first_frames_when_they_are_changed() -> None:
     job = edit_jobs({"clip_id": CLIP, "prompt": "a", "seed": 1}, stills=True)[0]
     assert "format" not in editable_values(job)
     assert changed_job(job, editable_values(job) | {"format": "mp4"}) == job
-
-
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "frames": st.integers(1, 64), "speed": st.sampled_from(["fast", "turbo"]),
-            "steps": st.integers(1, 99),
-            "guidance": st.floats(0, 50, width=32), "fps": st.floats(0.5, 60, width=32),
-            "negative": st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),
-            "motion_strength": st.floats(0, 2, width=16), "end": st.sampled_from(["open", "loop"]),
-            "prompt_at": st.just("2: a star\n5: a fish"),
-        },
-    )
-)  # fmt: skip
-def test_a_form_filled_from_its_job_asks_for_the_same_job(values: dict[str, Any]) -> None:
-    [job] = animate_jobs({**MOVE, **values})
-
-    again = {name: value for name, value in form_values(job).items() if value is not None}
-    assert animate_jobs({**again, "still_id": STILL, "seed": 3}) == (job,)
 
 
 def test_texts_at() -> None:

@@ -14,7 +14,6 @@ from stillmotion.queueing.views import JobView
 from stillmotion.server.service import Service
 from stillmotion.studio.actions import animate_jobs, draw_jobs
 from stillmotion.studio.boards import (
-    Now,
     clip_line,
     clips_board,
     history_board,
@@ -23,6 +22,7 @@ from stillmotion.studio.boards import (
     status_line,
     stills_board,
 )
+from stillmotion.studio.cards import Now
 from stillmotion.studio.desk import Desk
 from stillmotion.studio.markup import duration, element, note, seconds_left, state_of, title_of
 from stillmotion.studio.memory import Memory

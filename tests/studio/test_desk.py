@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.jobs.test_drawn_steps import drawn_still
 from tests.studio.conftest import Hand, guest
 
 from stillmotion.jobs.mistakes import FieldError
 from stillmotion.jobs.model import AnyJob, parse_job
 from stillmotion.media.images import load_image
 from stillmotion.media.reading import read_frames
+from stillmotion.queueing.publishing import made_in
 from stillmotion.server.service import Service
 from stillmotion.studio.actions import animate_jobs, changed_job, draw_jobs, editable_values
 from stillmotion.studio.desk import Desk, Refusal
@@ -46,6 +48,26 @@ def test_refusals_name_the_field_of_the_form(desk: Desk) -> None:
     assert (caught.value.field, caught.value.sentence) == (
         "steps", "Steps is 0; give a number from 1 up.",
     )  # fmt: skip
+
+
+def test_other_steps_than_the_stills_are_refused_at_their_field(desk: Desk, hand: Hand) -> None:
+    [drawn] = draw(desk)
+    claim = hand.claim()
+    drawn_still(claim.folder / "still.png", steps=4)
+    hand.leases.complete(claim, made_in(claim.folder))
+    [still] = desk.mains(desk.job(drawn))
+    values = {"still_id": still.id, "prompt": "it rises", "seed": 2, "steps": "6"}
+    with pytest.raises(Refusal, match=r"'still\.png' was drawn in 4 steps") as caught:
+        desk.submit(lambda: animate_jobs(values))
+    assert caught.value.field == "steps"
+    assert desk.queue.waiting() == ()
+    [job_id] = desk.submit(lambda: animate_jobs(values | {"steps": "4"}))
+
+    def more(job: AnyJob) -> AnyJob:
+        return changed_job(job, editable_values(job) | {"steps": "7"})
+
+    with pytest.raises(Refusal, match="not 7"):
+        desk.edit(job_id, more)
 
 
 def test_models_that_the_operator_has_not_allowed_are_refused(desk: Desk) -> None:

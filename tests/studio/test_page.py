@@ -83,6 +83,8 @@ def test_the_page_names_no_other_machine(api: Api) -> None:
     assert "iframeResizer" not in page.text
     assert "manifest" not in "".join(fetched)
     assert "<title>stillmotion studio</title>" in page.text
+    assert LOGOUT not in page.text  # where nobody logs in
+    assert page.headers["referrer-policy"] == "same-origin"
 
 
 def test_its_policy_lets_nothing_leave(api: Api) -> None:
@@ -250,6 +252,7 @@ def test_the_form_takes_a_token_and_gives_a_cookie(tokens: Api) -> None:
     form = stranger.ask("GET", LOGIN, headers=HTML)
     assert '<label for="token">' in form.text
     assert "default-src 'none'" in form.headers["content-security-policy"]
+    assert form.headers["referrer-policy"] == "same-origin"  # else browsers send Origin: null
     assert tokens.token is not None
     answer = log_in(tokens, tokens.token)
     assert answer.status_code == 303
@@ -261,11 +264,13 @@ def test_the_form_takes_a_token_and_gives_a_cookie(tokens: Api) -> None:
     assert cookie.startswith(COOKIE)
     page = stranger.ask("GET", "/studio/", headers={**HTML, "cookie": cookie})
     assert page.status_code == 200
+    assert LOGOUT in page.text
     assert stranger.ask("GET", "/v1/jobs", headers={"cookie": cookie}).status_code == 200
     # A page of another site cannot use it.
     forged = {"cookie": cookie, "origin": "https://evil.example"}
     assert stranger.ask("POST", "/v1/jobs", json={}, headers=forged).status_code == 403
-    assert stranger.ask("POST", LOGOUT, headers={"cookie": cookie}).status_code == 303
+    left = stranger.ask("POST", LOGOUT, headers={"cookie": cookie})
+    assert (left.status_code, left.headers["clear-site-data"]) == (303, '"storage"')
     assert stranger.ask("GET", "/v1/jobs", headers={"cookie": cookie}).status_code == 401
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -126,3 +127,30 @@ def test_defects_become_a_sentence_without_their_text() -> None:
     [said] = told(form, act).values()
     assert "log tells more" in said
     assert "secret" not in said
+
+
+@dataclass
+class Loading:
+    """Workers that load their model."""
+
+    count: int = 0
+    warm_up: str | None = "miniature"
+
+    def ready(self) -> int:
+        return self.count
+
+
+def test_whether_the_miniature_is_ready_is_told_and_told_anew(
+    screen: Screen, service: Service
+) -> None:
+    engine = Loading()
+    desk = Desk(replace(service, engine=cast(Any, engine)), LOCAL, "page")
+    painted = screen.paint(desk, Memory())
+    assert "The miniature is loading" in painted[screen.queue]
+    assert screen.tick(desk, Memory().said(), painted[screen.seen], 12) == {}
+    engine.count = 1
+    updates = screen.tick(desk, Memory().said(), painted[screen.seen], 12)
+    assert "The miniature is ready." in updates[screen.queue]
+    engine.warm_up = None
+    assert desk.readiness() == ""
+    assert Desk(service, LOCAL).readiness() == ""

@@ -70,6 +70,8 @@ def studio(
     `stillmotion serve` is served beside the page.
     """
     need_studio_extra()
+    from stillmotion.models.registry import MINIATURE
+    from stillmotion.queueing.tasks import WorkerSettings
     from stillmotion.server.service import DEFAULT_MODELS
     from stillmotion.server.serving import ServeSettings, serve
     from stillmotion.studio.mount import MOUNTED, PATH, mount_studio
@@ -82,6 +84,7 @@ def studio(
         allowed_models=frozenset((*DEFAULT_MODELS, *(allow_model or ()))),
         token_file=token_file,
         host_names=frozenset(name.lower() for name in host_name or ()),
+        worker=WorkerSettings(warm_up=MINIATURE),
         mounted=MOUNTED,
     )
 

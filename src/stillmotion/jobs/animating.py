@@ -12,7 +12,8 @@ from safetensors.torch import save
 
 from stillmotion.animatezero.checks import check_run, completed
 from stillmotion.animatezero.loading import LoadedModel
-from stillmotion.animatezero.memory import ClipSize, apply_plan, choose_plan, store_float8
+from stillmotion.animatezero.memory import apply_plan, store_float8
+from stillmotion.animatezero.memory_needs import ClipSize, choose_plan
 from stillmotion.animatezero.pacing import dense_count
 from stillmotion.animatezero.pipeline import AnimateZeroOutput
 from stillmotion.animatezero.requests import Clip, OnPreview, Run, Setup, seeded

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
+from stillmotion.errors import InputError
 from stillmotion.jobs.fields import ClipFormat
 from stillmotion.jobs.mistakes import FieldError
 from stillmotion.jobs.model import AnyJob, parse_job
+from stillmotion.jobs.story_script import parse_script
+from stillmotion.jobs.story_yaml import parse_yaml
 
 Values = Mapping[str, Any]
 End = Literal["open", "loop", "seamless", "picture"]
@@ -25,6 +28,9 @@ MAX_COUNT = 16
 CHOOSE_FIRST = "Choose a still first: draw one in step 1, or drop in a picture."
 CHOOSE_END = "Choose the picture that the clip is to end with, or another end."
 CHOOSE_CLIP = "Drop in a clip first, or choose one of your own in the history."
+_SCRIPT = "the script"
+_SCRIPT_PICTURES = {"still": "still_id", "end": "end_id"}
+"""Pictures that a script can name, and where the form has their ids."""
 _MAX_SEED = 2**63 - 1
 _SEED_RANGE = 2**31
 _DRAW_FIELDS = (
@@ -112,6 +118,37 @@ def edit_jobs(values: Values, *, stills: bool) -> tuple[AnyJob, ...]:
     return _seeded(content, values)
 
 
+def story_jobs(values: Values) -> tuple[AnyJob, ...]:
+    """The job of a script; `still` and `end` in it are the pictures that were chosen.
+
+    Raises FieldError.
+    """
+    written = str(values.get("script") or "").encode("utf-8", "replace")
+    try:
+        script = parse_script(parse_yaml(written, _SCRIPT), _SCRIPT)
+    except InputError as error:
+        raise FieldError("script", str(error)) from error
+    named = [name for shot in script.shots for name in (shot.image, shot.last_frame)]
+    pictures = {n: {"artifact": _picture_of_script(values, n)} for n in named if n is not None}
+    content = {"kind": "story", "script": script, "pictures": pictures}
+    return (parse_job(content | _taken(values, ("format",))),)
+
+
+def _picture_of_script(values: Values, name: str) -> str:
+    if name not in _SCRIPT_PICTURES:
+        raise FieldError(
+            "script",
+            f"{_SCRIPT} names the picture '{name[:60]}'; here it can be 'still', the one chosen in "
+            "step 2, or 'end', the one marked with End with it.",
+        )
+    found = values.get(_SCRIPT_PICTURES[name])
+    if not found:
+        raise FieldError(
+            "script", f"{_SCRIPT} names the picture '{name}', but none is chosen; choose one."
+        )
+    return str(found)
+
+
 def changed_job(job: AnyJob, values: Values) -> AnyJob:
     """A waiting job with what its form says.  Raises FieldError."""
     content = job.model_dump(mode="json", exclude_defaults=True) | {"kind": job.kind}
@@ -129,22 +166,6 @@ def editable_values(job: AnyJob) -> dict[str, Any]:
     if has.get("format") == "png":
         del has["format"]  # first frames: as a clip it would be another job
     return has
-
-
-def form_values(job: AnyJob) -> dict[str, Any]:
-    """What a form shows that asked for this job, but for the seed, which may have been by chance,
-    and the count, which was asked for as so many jobs.
-
-    Texts at frames are written as `texts_at` reads them.
-    """
-    values = {name: getattr(job, name) for name in type(job).model_fields}
-    for name in ("seed", "count"):
-        values.pop(name, None)
-    values["end"] = {"loop": "loop", "interpolate": "picture"}.get(job.kind, "open")
-    if values.pop("seamless", False):
-        values["end"] = "seamless"
-    texts = values.pop("prompt_at", None) or ()
-    return values | {"prompt_at": "\n".join(f"{at.frame}: {at.text}" for at in texts)}
 
 
 def texts_at(lines: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from stillmotion.jobs.model import AnyJob
 from stillmotion.studio.actions import Values
+from stillmotion.studio.boards import end_line
 from stillmotion.studio.choose_panel import tie_upload
 from stillmotion.studio.forms import Form, Updates, number
 from stillmotion.studio.motion_fields import end_fields, output_fields, sampling_fields
@@ -97,5 +98,10 @@ def tie_animating(
 
     inputs = {*form.inputs, screen.memory, screen.how_many}
     button.click(animate, inputs, [*form.places, *screen.boards], **quiet)
-    if "end_id" in form.fields:
+    if form.shown_end is not None:
+
+        def show_end(said: Any, request: gr.Request) -> str:
+            return end_line(*screen.visit(request, said))
+
+        screen.memory.change(show_end, screen.memory, form.shown_end, **quiet)
         tie_upload(screen, form, "end_id")

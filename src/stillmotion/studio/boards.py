@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from stillmotion.jobs.fields import ClipFormat
 from stillmotion.queueing.views import Artifact, JobView
+from stillmotion.studio.cards import (
+    Now,
+    action_row,
+    caption,
+    name_of,
+    news_of,
+    result_card,
+    source_card,
+    still_card,
+    unfinished_card,
+)
 from stillmotion.studio.desk import Desk
-from stillmotion.studio.downloads import CONVERTED, convert_address, preview_address
 from stillmotion.studio.markup import (
     bar,
     button,
     cards,
     element,
-    ended,
     hint,
-    in_words,
-    moving,
-    note,
-    picture,
-    preview,
     runs,
     state_of,
     text,
@@ -38,17 +39,8 @@ _NO_STILLS = "Nothing is drawn yet. Say in step 1 what the still is to show."
 _NO_CLIPS = "Nothing is animated yet. Choose a still, and say in step 3 how it should move."
 _NO_JOBS = "Nothing waits and nothing runs."
 _NO_HISTORY = "Nothing was made yet."
-_FILES: dict[str, ClipFormat] = {"video/mp4": "mp4", "video/webm": "webm", "image/gif": "gif",
-                                 "image/webp": "webp"}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Now:
-    """One look at the queue: who looks, what the browser works on, and when."""
-
-    desk: Desk
-    memory: Memory
-    at: float
+_SOURCES = {"clip": "The clip before", "still": "The still", "last_frame": "The end"}
+"""Fields of jobs that are shown beside what was made of them."""
 
 
 def stills_board(now: Now) -> str:
@@ -58,145 +50,41 @@ def stills_board(now: Now) -> str:
     for job in now.desk.jobs(now.memory.drawn):
         mains = now.desk.mains(job)
         shown |= {artifact.id for artifact in mains}
-        pieces += [_still_card(now, artifact, title_of(job)) for artifact in mains]
+        pieces += [still_card(now, artifact, title_of(job)) for artifact in mains]
         if not mains:
-            pieces.append(_unfinished_card(now, job))
+            pieces.append(unfinished_card(now, job))
     for artifact_id in dict.fromkeys((now.memory.still, now.memory.end)):
         extra = now.desk.found(artifact_id)
         if extra is not None and extra.id not in shown:
-            pieces.insert(0, _still_card(now, extra, _name_of(now.desk, extra)))
+            pieces.insert(0, still_card(now, extra, name_of(now.desk, extra)))
     return cards(pieces, "Stills") if pieces else hint(_NO_STILLS)
 
 
-def _still_card(now: Now, artifact: Artifact, title: str) -> str:
-    chosen, is_end = artifact.id == now.memory.still, artifact.id == now.memory.end
-    pick = element(
-        "button", picture(artifact, title), type="button", class_="sm-pick", data_act="pick",
-        data_id=artifact.id, id=f"sm-pick-{artifact.id}", aria_pressed=str(chosen).lower(),
-        aria_label=f"Animate this: {title}",
-    )  # fmt: skip
-    label = "Chosen" if chosen else "Ends the clip" if is_end else ""
-    actions = [
-        button("End with it", "end", artifact.id, name=f"End the clip with: {title}",
-               pressed=is_end, kind="is-small"),
-        button("Settings", "settings", artifact.id, name=f"Settings of {title}", kind="is-small"),
-    ]  # fmt: skip
-    mark = element("span", text(label), class_="sm-mark") if label else ""
-    body = f"{pick}{mark}{_caption(title)}{_actions(actions)}"
-    return element("li", body, class_="sm-card is-chosen" if chosen else "sm-card")
-
-
-def _unfinished_card(now: Now, job: JobView) -> str:
-    """A job that has made nothing: it waits, runs, failed or was cancelled."""
-    title = title_of(job)
-    seen = (
-        "" if ended(job) else preview(job, preview_address(job), f"{title}, as it seems to become")
-    )
-    body = seen + _caption(title)
-    body += element("p", text(state_of(job, now.at)), class_="sm-state") + bar(job)
-    body += _said(job)
-    actions = []
-    if waits(job) or job.state == "running":
-        actions.append(button("Cancel", "cancel", job.id, name=f"Cancel {title}", kind="is-small"))
-    if job.state in ("failed", "cancelled"):
-        actions.append(button("Try again", "retry", job.id, name=f"Try again: {title}",
-                              kind="is-small"))  # fmt: skip
-        actions.append(button("Remove", "drop", job.id, name=f"Remove {title}", kind="is-small"))
-    return element("li", body + _actions(actions), class_=f"sm-card is-{job.state}")
-
-
-def _said(job: JobView) -> str:
-    """What a job has to tell: why it failed, or what is worth knowing."""
-    if job.error:
-        return note(job.error)
-    return hint(in_words(job.message)) if job.message else ""
-
-
-def _caption(title: str) -> str:
-    return element("p", text(title), class_="sm-caption")
-
-
-def _actions(buttons: Iterable[str]) -> str:
-    inside = "".join(buttons)
-    return element("div", inside, class_="sm-actions") if inside else ""
-
-
 def clips_board(now: Now) -> str:
-    """Clips beside the stills that they were made of."""
-    groups: dict[str, list[JobView]] = {}
+    """Clips beside what they were made of."""
+    groups: dict[tuple[tuple[str, str], ...], list[JobView]] = {}
     for job in now.desk.jobs(now.memory.made):
-        still = job.job.get("still") or {}
-        groups.setdefault(str(still.get("artifact") or ""), []).append(job)
+        groups.setdefault(_sources(job), []).append(job)
     if not groups:
         return hint(_NO_CLIPS)
-    return "".join(_group(now, still, jobs) for still, jobs in groups.items())
+    return "".join(_group(now, sources, jobs) for sources, jobs in groups.items())
 
 
-def _group(now: Now, still_id: str, jobs: list[JobView]) -> str:
-    pieces = []
-    still = now.desk.found(still_id)
-    if still is not None:
-        body = picture(still, "The still") + _caption("The still")
-        pieces.append(element("li", body, class_="sm-card"))
+def _sources(job: JobView) -> tuple[tuple[str, str], ...]:
+    """What a job makes its clip of: names and ids."""
+    found = [(name, job.job.get(field) or {}) for field, name in _SOURCES.items()]
+    return tuple((name, one["artifact"]) for name, one in found if one.get("artifact"))
+
+
+def _group(now: Now, sources: tuple[tuple[str, str], ...], jobs: list[JobView]) -> str:
+    given = [(name, now.desk.found(id_)) for name, id_ in sources]
+    pieces = [source_card(artifact, name) for name, artifact in given if artifact is not None]
     for job in jobs:
         mains = now.desk.mains(job)
-        pieces += [_clip_card(now, job, artifact, jobs) for artifact in mains]
+        pieces += [result_card(now, job, artifact, jobs) for artifact in mains]
         if not mains:
-            pieces.append(_unfinished_card(now, job))
-    return cards(pieces, "The still and its clips", "is-wide")
-
-
-def _clip_card(now: Now, job: JobView, artifact: Artifact, beside: list[JobView]) -> str:
-    title = title_of(job)
-    frames = f", {artifact.num_frames} frames" if artifact.num_frames else ""
-    body = (
-        moving(artifact, title) + _caption(f"{title}{frames}") + _twin(now, job, artifact, beside)
-    )
-    body += hint(in_words(job.message)) if job.message else ""
-    actions = [
-        button("Go on from the last frame", "last-frame", artifact.id, kind="is-small",
-               name=f"Use the last frame of {title} as the next still"),
-        button("Show settings", "settings", artifact.id, kind="is-small",
-               name=f"Show settings of {title}"),
-        button("Reproduce", "again", artifact.id, kind="is-small", name=f"Reproduce {title}"),
-        button("Remove", "drop", job.id, kind="is-small", name=f"Remove {title} from this row"),
-    ]  # fmt: skip
-    return element("li", body + _downloads(now, artifact) + _actions(actions), class_="sm-card")
-
-
-def _twin(now: Now, job: JobView, artifact: Artifact, beside: list[JobView]) -> str:
-    """Of a clip that was reproduced: whether it has the very bytes of the first."""
-    earlier = [
-        other
-        for other in beside
-        if other.id != job.id and other.job == job.job and other.created_at < job.created_at
-    ]
-    made = [clip for other in earlier for clip in now.desk.mains(other)]
-    if not made:
-        return ""
-    same = any(other.sha256 == artifact.sha256 for other in made)
-    said = "The same, byte for byte, as the first one." if same else "Not the bytes of the first."
-    return element("p", text(said), class_="sm-state")
-
-
-def _downloads(now: Now, artifact: Artifact) -> str:
-    """Links to the file as it is, in other formats, and to what belongs to it."""
-    own = _FILES.get(artifact.content_type)
-    links = [_link(f"As made ({artifact.name})", f"/v1/artifacts/{artifact.id}")]
-    if artifact.kind == "clip":
-        links += [
-            _link(label, convert_address(artifact.id, name))
-            for name, label in CONVERTED.items()
-            if name != own
-        ]
-    for companion in now.desk.library.companions(artifact.id):
-        links.append(_link(companion.name, f"/v1/artifacts/{companion.id}"))
-    inside = element("summary", "Download") + element("ul", "".join(links))
-    return element("details", inside, class_="sm-download", id=f"sm-download-{artifact.id}")
-
-
-def _link(label: str, address: str) -> str:
-    return element("li", element("a", text(label), href=address, download=True))
+            pieces.append(unfinished_card(now, job))
+    return cards(pieces, "What was made, beside what it was made of", "is-wide")
 
 
 def queue_board(now: Now) -> str:
@@ -208,6 +96,7 @@ def queue_board(now: Now) -> str:
     over = queue.list(states=("failed", "cancelled", "done"), owner=owner, limit=_RECENT).jobs
     rows = [_job_row(now, job) for job in (*running[::-1], *waiting, *over)]
     said = f"{len(running)} running, {len(waiting)} waiting."
+    said = f"{said} {now.desk.readiness()}".rstrip()
     if state.paused:
         said += " The queue is paused: what runs goes on, nothing else begins."
     head = element("p", text(said), class_="sm-state")
@@ -237,8 +126,8 @@ def _job_row(now: Now, job: JobView) -> str:
         for label, verb in verbs
     ]
     body = element("p", text(title), class_="sm-caption")
-    body += element("p", text(state_of(job, now.at)), class_="sm-state") + bar(job) + _said(job)
-    return element("li", body + _actions(actions), class_=f"sm-job is-{job.state}")
+    body += element("p", text(state_of(job, now.at)), class_="sm-state") + bar(job) + news_of(job)
+    return element("li", body + action_row(actions), class_=f"sm-job is-{job.state}")
 
 
 def history_board(now: Now, limit: int) -> str:
@@ -248,18 +137,18 @@ def history_board(now: Now, limit: int) -> str:
     if not pieces:
         return hint(_NO_HISTORY)
     more = button("Show more", "more", "history") if page.next is not None else ""
-    return cards(pieces, "History", "is-small") + _actions([more])
+    return cards(pieces, "History", "is-small") + action_row([more])
 
 
 def _history_card(now: Now, artifact: Artifact) -> str:
-    name = _name_of(now.desk, artifact)
+    name = name_of(now.desk, artifact)
     verbs: list[tuple[str, str, str | None]] = []
     if artifact.kind in ("still", "picture"):
         verbs = [("Animate", "pick", None), ("End with it", "end", None)]
     if artifact.kind == "clip":
         verbs = [("Draw anew", "clip", None)]
-        if artifact.job_id is not None:
-            verbs.insert(0, ("Open", "open", None))
+    if artifact.kind in ("clip", "scores") and artifact.job_id is not None:
+        verbs.insert(0, ("Open", "open", None))
     verbs.append(("Unpin" if artifact.pinned else "Pin", "pin", None))
     verbs.append(("Delete", "delete", f"Delete {name} for good?"))
     actions = [
@@ -272,13 +161,7 @@ def _history_card(now: Now, artifact: Artifact) -> str:
         aria_label=f"Download {name}",
     )  # fmt: skip
     kept = element("span", "Pinned", class_="sm-mark") if artifact.pinned else ""
-    return element("li", link + kept + _caption(name) + _actions(actions), class_="sm-card")
-
-
-def _name_of(desk: Desk, artifact: Artifact) -> str:
-    """What its job was told, or the name of the file."""
-    jobs = desk.jobs([artifact.job_id]) if artifact.job_id is not None else ()
-    return title_of(jobs[0]) if jobs else artifact.name
+    return element("li", link + kept + caption(name) + action_row(actions), class_="sm-card")
 
 
 def status_line(now: Now) -> str:
@@ -305,6 +188,15 @@ def settings_board(name: str, job: dict[str, Any] | None, record: dict[str, Any]
     return element("section", head + (shown or hint("Nothing was recorded.")), class_="sm-settings")
 
 
+def end_line(desk: Desk, memory: Memory) -> str:
+    """Which picture the clip ends with."""
+    end = desk.found(memory.end)
+    if end is None:
+        return hint("No picture is chosen for the end yet.")
+    body = thumbnail(end, end.name) + caption(f"It ends with {name_of(desk, end)}")
+    return cards([element("li", body, class_="sm-card")], "The end", "is-small")
+
+
 def clip_line(desk: Desk, memory: Memory, first_frame: str) -> str:
     """Which clip is drawn anew, and whether a first frame was chosen for it."""
     clip = desk.found(memory.clip)
@@ -315,5 +207,5 @@ def clip_line(desk: Desk, memory: Memory, first_frame: str) -> str:
         if first_frame
         else "Its first frame is drawn anew; to choose it, draw first frames before."
     )
-    body = thumbnail(clip, clip.name) + _caption(f"{clip.name}, {clip.num_frames or '?'} frames")
+    body = thumbnail(clip, clip.name) + caption(f"{clip.name}, {clip.num_frames or '?'} frames")
     return cards([element("li", body, class_="sm-card")], "The clip", "is-small") + hint(said)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from stillmotion.errors import StillmotionError
 from stillmotion.jobs.mistakes import FieldError
 from stillmotion.jobs.model import AnyJob, parse_job
+from stillmotion.models.registry import MINIATURE
 from stillmotion.queueing.library import Library
 from stillmotion.queueing.queue import JobQueue
 from stillmotion.queueing.submitting import SubmitLimits
@@ -83,6 +84,16 @@ class Desk:
     def owner(self) -> str | None:
         """Whose jobs and artifacts are shown; None: everybody's."""
         return owner_filter(self.principal)
+
+    def readiness(self) -> str:
+        """Whether the model that workers load at their start is there; empty if they load none."""
+        engine = self.service.engine
+        if engine is None or engine.warm_up is None:
+            return ""
+        name = f"The {engine.warm_up}" if engine.warm_up == MINIATURE else f"'{engine.warm_up}'"
+        if engine.ready():
+            return f"{name} is ready."
+        return f"{name} is loading; what waits begins when it is ready."
 
     def submit(self, make: Callable[[], tuple[AnyJob, ...]]) -> tuple[str, ...]:
         """Queue the jobs that `make` builds, all or, if one is refused, none; their ids."""

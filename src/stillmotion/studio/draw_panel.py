@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from stillmotion.studio.actions import draw_jobs
+from stillmotion.studio.drafts import kept_values
 from stillmotion.studio.forms import OWN, Form, Updates, number, speed
 from stillmotion.studio.offers import Offers, names
 from stillmotion.studio.screen import Screen, quiet, told
@@ -48,6 +49,16 @@ def _more(form: Form, offers: Offers) -> None:
     with gr.Row():
         form.add("width", gr.Textbox, **number("Width", OWN))
         form.add("height", gr.Textbox, **number("Height", OWN))
+
+
+def kept_look(form: Form, offers: Offers, draft: Any) -> Updates:
+    """The looks of the model that the browser has kept, and the one that was chosen."""
+    model = kept_values(form, draft).get("model")
+    if model is None:
+        return {}
+    looks, look = offers.looks(model), draft.get("look")
+    chosen = look if look in looks else ""
+    return {form.fields["look"]: gr.update(choices=[PLAIN, *looks], value=chosen)}
 
 
 def tie_drawing(screen: Screen, form: Form, button: gr.Button, offers: Offers) -> None:

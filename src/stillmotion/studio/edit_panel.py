@@ -45,7 +45,7 @@ def _more(form: Form) -> None:
     with gr.Row():
         form.add("frames", gr.Textbox, **number("Frames", "all, at most 64"))
         form.add("start", gr.Textbox, **number("First frame taken", "0", "Counted from 0."))
-        form.add("stride", gr.Textbox, **number("Every so manieth", "each"))
+        form.add("stride", gr.Textbox, **number("Every nth frame", "1", "2: every other one."))
     with gr.Row():
         form.add("control_scale", gr.Textbox, **number("How strictly", "1"))
         form.add("depth_model", gr.Textbox, label="Depth model",

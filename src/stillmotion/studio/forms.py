@@ -31,6 +31,8 @@ class Form:
     name: str
     fields: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, gr.HTML] = field(default_factory=dict)
+    shown_end: gr.HTML | None = None
+    """Where the picture that clips end with is shown."""
 
     @contextmanager
     def place(self, name: str, *, scale: int = 1, min_width: int = 150) -> Iterator[None]:
@@ -59,6 +61,11 @@ class Form:
         return set(self.fields.values())
 
     @property
+    def typed(self) -> dict[str, Any]:
+        """Those that hold something typed or chosen: all but places for files."""
+        return {n: field for n, field in self.fields.items() if not isinstance(field, gr.File)}
+
+    @property
     def places(self) -> list[gr.HTML]:
         """What `said` changes."""
         return list(self.notes.values())
@@ -74,14 +81,6 @@ class Form:
             name = refusal.field if refusal.field in self.notes else ""
             updates[self.notes[name]] = note(refusal.sentence)
         return updates
-
-    def filled(self, values: Mapping[str, Any]) -> Updates:
-        """The fields with the values of a job; those that it left open, or has not, as they are."""
-        return {
-            self.fields[name]: shown(self.fields[name], value)
-            for name, value in values.items()
-            if name in self.fields and value is not None
-        }
 
     def _id(self, name: str) -> str:
         return f"sm-{self.name}-{name or 'all'}".replace("_", "-")

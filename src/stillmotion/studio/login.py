@@ -23,13 +23,16 @@ from stillmotion.server.tokens import TokenBook
 LOGIN = "/studio-login"
 LOGOUT = "/studio-logout"
 COOKIE = "stillmotion_studio"
+FORMS_REFERRER = "same-origin"
+"""With the server's own `no-referrer` browsers send `Origin: null` with forms, as other sites do,
+and are refused."""
 _MAX_FORM_BYTES = 4096
 _MAX_SESSIONS = 10_000
 _LASTS_S = 30 * 24 * 3600
 _AFTER_A_WRONG_ONE_S = 0.5
 _POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 _STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; display: grid; min-height: 100vh;
@@ -144,6 +147,8 @@ class Doorman:
         self.sessions.end(session)
         answer = RedirectResponse(LOGIN, 303)
         answer.delete_cookie(COOKIE, path="/")
+        # What was typed is not for whoever uses this browser next.
+        answer.headers["Clear-Site-Data"] = '"storage"'
         return answer
 
 
@@ -153,7 +158,10 @@ def _form(wrong: str = "") -> Response:
     page = _PAGE.format(style=_STYLE, login=LOGIN, note=note, described=described)
     return HTMLResponse(
         page, 401 if wrong else 200,
-        headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"},
+        headers={
+            "Content-Security-Policy": _POLICY, "Cache-Control": "no-store",
+            "Referrer-Policy": FORMS_REFERRER,
+        },
     )  # fmt: skip
 
 

@@ -132,7 +132,8 @@ def _number(value: int | None) -> str | None:
 
 def prompt_of(job: JobView) -> str:
     """What a job was told, shortened; empty for nothing."""
-    said = str(job.job.get("prompt") or job.job.get("towards") or "")
+    script = job.job.get("script") or {}
+    said = str(job.job.get("prompt") or job.job.get("towards") or script.get("title") or "")
     return said if len(said) <= _MAX_TITLE else f"{said[: _MAX_TITLE - 1]}…"
 
 

@@ -28,8 +28,10 @@ def end_fields(form: Form) -> None:
             label="The picture to end with (or press End with it under a still)",
             elem_id=f"sm-{form.name}-end-id", height=140, visible=False,
         )  # fmt: skip
+        form.shown_end = gr.HTML(js_on_load=None, apply_default_css=False, visible=False)
     end.change(
-        lambda chosen: gr.update(visible=chosen == "picture"), end, form.fields["end_id"],
+        lambda chosen: [gr.update(visible=chosen == "picture")] * 2, end,
+        [form.fields["end_id"], form.shown_end],
         show_progress="hidden", queue=False, api_visibility="private",
     )  # fmt: skip
 

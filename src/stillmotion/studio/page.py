@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from stillmotion.jobs.mistakes import FieldError
-from stillmotion.jobs.model import AnimateJob, DrawJob, InterpolateJob, LoopJob, parse_job
-from stillmotion.queueing.views import JobView
 from stillmotion.server.service import Service
-from stillmotion.studio.actions import animate_jobs, dynamicrafter_jobs, form_values
+from stillmotion.studio.actions import animate_jobs, dynamicrafter_jobs
 from stillmotion.studio.animate_panel import animate_form, text_form, tie_animating
-from stillmotion.studio.choose_panel import choose_form, tie_choosing
+from stillmotion.studio.boards import clip_line, end_line
+from stillmotion.studio.choose_panel import choose_form, prompt_to_begin_with, tie_choosing
 from stillmotion.studio.desk import Desk
-from stillmotion.studio.draw_panel import draw_form, tie_drawing
+from stillmotion.studio.drafts import filled, keep_fields, kept_values
+from stillmotion.studio.draw_panel import draw_form, kept_look, tie_drawing
 from stillmotion.studio.dynamicrafter_panel import dynamicrafter_form
-from stillmotion.studio.edit_panel import edit_form, tie_editing
+from stillmotion.studio.edit_panel import edit_form, first_frame_of, tie_editing
 from stillmotion.studio.forms import Form, Updates
 from stillmotion.studio.history_panel import tie_history
+from stillmotion.studio.login import LOGOUT
 from stillmotion.studio.memory import STORAGE_KEY, Memory
 from stillmotion.studio.offers import Offers
 from stillmotion.studio.queue_panel import EditBox, tie_queue
 from stillmotion.studio.result_panel import tie_results
 from stillmotion.studio.screen import FIRST_HISTORY, Screen, board, quiet
+from stillmotion.studio.story_panel import story_form, tie_story
 
 TITLE = "stillmotion studio"
 _TICK_S = 0.8
@@ -36,6 +38,7 @@ _HEADER = """
 <header class="sm-top">
   <h1>stillmotion studio</h1>
   <p>Draw a still, choose one, and animate exactly that still.</p>
+  {leave}
   <label class="sm-scheme">Colours
     <select id="sm-scheme">
       <option value="auto">as the system</option>
@@ -44,6 +47,9 @@ _HEADER = """
     </select>
   </label>
 </header>
+"""
+_LEAVE = f"""
+<form method="post" action="{LOGOUT}"><button class="sm-button is-small">Log out</button></form>
 """
 
 
@@ -58,11 +64,23 @@ class _Parts:
     crafter: tuple[Form, gr.Button]
     edit: tuple[Form, gr.Button, gr.Button]
     edit_clip: gr.HTML
+    story: tuple[Form, gr.Button]
     result: Form
     queue: Form
     change: EditBox
     history: Form
     settings: gr.HTML
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Those that people fill in, and find again as they left them."""
+        tied = (self.draw, self.animate, self.text, self.edit, self.crafter, self.story)
+        return tuple(one[0] for one in tied)
+
+    @property
+    def ends(self) -> list[gr.HTML]:
+        """Where forms show the picture that clips end with."""
+        return [form.shown_end for form in self.forms if form.shown_end is not None]
 
 
 def build_page(service: Service) -> gr.Blocks:
@@ -74,7 +92,8 @@ def build_page(service: Service) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_S, fill_width=True
     ) as page:
-        gr.HTML(_HEADER, js_on_load=None, apply_default_css=False)
+        leave = _LEAVE if service.book is not None else ""
+        gr.HTML(_HEADER.format(leave=leave), js_on_load=None, apply_default_css=False)
         memory = gr.BrowserState(Memory().said(), storage_key=STORAGE_KEY, secret=STORAGE_KEY)
         boards: dict[str, gr.HTML] = {}
         with gr.Row(elem_classes="sm-columns"):
@@ -86,8 +105,9 @@ def build_page(service: Service) -> gr.Blocks:
             service=service, memory=memory, seen=gr.State({}), how_many=gr.State(FIRST_HISTORY),
             status=gr.HTML(elem_id="sm-status", js_on_load=None, apply_default_css=False), **boards,
         )  # fmt: skip
-        _tie(screen, _Parts(**main, **side), offers)
-        _keep_up(page, screen, (main["draw"][0], main["animate"][0]))
+        parts = _Parts(**main, **side)
+        _tie(screen, parts, offers)
+        _keep_up(page, screen, parts, offers)
     return page
 
 
@@ -130,6 +150,8 @@ def _ways(offers: Offers) -> dict[str, Any]:
         else:
             with gr.Column(visible=False):
                 parts["crafter"] = dynamicrafter_form(offers)
+        with gr.Tab("Story", id="story"):
+            parts["story"] = story_form()
     return parts
 
 
@@ -158,24 +180,29 @@ def _tie(screen: Screen, parts: _Parts, offers: Offers) -> None:
     tie_animating(screen, *parts.text, animate_jobs)
     tie_animating(screen, *parts.crafter, dynamicrafter_jobs)
     tie_editing(screen, parts.edit[0], parts.edit[1:], parts.edit_clip)
+    tie_story(screen, *parts.story)
     tie_results(screen, parts.result, parts.settings)
     tie_queue(screen, parts.queue, parts.change)
     tie_history(screen, parts.history, parts.animate[0])
 
 
-def _keep_up(page: gr.Blocks, screen: Screen, forms: tuple[Form, Form]) -> None:
+def _keep_up(page: gr.Blocks, screen: Screen, parts: _Parts, offers: Offers) -> None:
     """The page as it was when it is opened again, and kept up with the queue."""
+    drafts = {form.name: keep_fields(form) for form in parts.forms}
 
-    def restore(said: Any, how_many: int, request: gr.Request) -> Updates:
-        desk, memory = screen.visit(request, said)
-        return screen.paint(desk, memory, how_many) | _filled(desk, memory, forms)
+    def restore(data: dict[Any, Any], request: gr.Request) -> Updates:
+        desk, memory = screen.visit(request, data[screen.memory])
+        said = {name: data[draft] for name, draft in drafts.items()}
+        updates = screen.paint(desk, memory, data[screen.how_many])
+        return updates | _restored(desk, memory, parts, offers, said)
 
     def tick(said: Any, seen: Any, how_many: int, request: gr.Request) -> list[Any]:
         desk, _ = screen.visit(request, said)
         return _ordered(screen, screen.tick(desk, said, seen, how_many))
 
-    fields = [field for form in forms for field in form.fields.values()]
-    page.load(restore, [screen.memory, screen.how_many], [*screen.boards, *fields], **quiet)
+    inputs: set[Any] = {screen.memory, screen.how_many, *drafts.values()}
+    fields = [field for form in parts.forms for field in form.typed.values()]
+    page.load(restore, inputs, [*screen.boards, *fields, parts.edit_clip, *parts.ends], **quiet)
     timer = gr.Timer(_TICK_S)
     timer.tick(tick, [screen.memory, screen.seen, screen.how_many], screen.boards, **quiet)
 
@@ -184,20 +211,17 @@ def _ordered(screen: Screen, updates: Updates) -> list[Any]:
     return [updates.get(component, gr.skip()) for component in screen.boards]
 
 
-def _filled(desk: Desk, memory: Memory, forms: tuple[Form, Form]) -> Updates:
-    """The forms of steps 1 and 3 as the newest jobs were asked for."""
-    updates: Updates = {}
-    for form, ids in zip(forms, (memory.drawn[:1], memory.made[:1]), strict=True):
-        for view in desk.jobs(ids):
-            updates |= _asked(form, view)
+def _restored(
+    desk: Desk, memory: Memory, parts: _Parts, offers: Offers, drafts: Mapping[str, Any]
+) -> Updates:
+    """What was typed, chosen and taken in."""
+    first_frame = first_frame_of(desk, memory)
+    updates: Updates = {parts.edit_clip: clip_line(desk, memory, first_frame)}
+    updates |= dict.fromkeys(parts.ends, end_line(desk, memory))
+    for form in parts.forms:
+        updates |= filled(form, kept_values(form, drafts[form.name]))
+    draw, prompt = parts.draw[0], parts.animate[0].fields["prompt"]
+    updates |= kept_look(draw, offers, drafts[draw.name])
+    if not updates.get(prompt):
+        updates[prompt] = prompt_to_begin_with(desk, memory.still, "")
     return updates
-
-
-def _asked(form: Form, view: JobView) -> Updates:
-    try:
-        job = parse_job(view.job)
-    except FieldError:
-        return {}  # of a version that had other fields
-    method = getattr(job, "method", None)
-    wanted = isinstance(job, DrawJob | AnimateJob | LoopJob | InterpolateJob)
-    return form.filled(form_values(job)) if wanted and method != "dynamicrafter" else {}

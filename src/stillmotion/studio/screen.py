@@ -14,13 +14,13 @@ from stillmotion.server.logs import places, tell
 from stillmotion.server.service import Service
 from stillmotion.server.tokens import LOCAL
 from stillmotion.studio.boards import (
-    Now,
     clips_board,
     history_board,
     queue_board,
     status_line,
     stills_board,
 )
+from stillmotion.studio.cards import Now
 from stillmotion.studio.desk import Desk, Refusal
 from stillmotion.studio.forms import Form, Updates
 from stillmotion.studio.memory import Memory
@@ -92,8 +92,7 @@ class Screen:
                 # Asked before something was pressed: the answer to that tells it all.
                 lost = time.monotonic() - turn.told_at > _LOST_AFTER_S
                 return self.paint(desk, memory, how_many) if lost else {}
-            same = known.get("memory") == memory.said()
-            if same and known.get("event") == desk.queue.last_event():
+            if all(known.get(name) == value for name, value in _seen(desk, memory).items()):
                 return {}
             updates = self._painted(desk, memory, how_many)
         updates.pop(self.memory)
@@ -101,17 +100,24 @@ class Screen:
 
     def _painted(self, desk: Desk, memory: Memory, how_many: int) -> Updates:
         # Read first: what happens while the boards are made is painted the next time.
-        number = desk.queue.last_event()
+        seen = _seen(desk, memory)
         now = Now(desk, memory, time.time())
         return {
             self.memory: memory.said(),
-            self.seen: {"event": number, "memory": memory.said()},
+            self.seen: seen,
             self.stills: stills_board(now),
             self.clips: clips_board(now),
             self.queue: queue_board(now),
             self.history: history_board(now, how_many),
             self.status: status_line(now),
         }
+
+
+def _seen(desk: Desk, memory: Memory) -> dict[str, Any]:
+    """What the boards depend on, as far as it changes."""
+    return {
+        "event": desk.queue.last_event(), "memory": memory.said(), "readiness": desk.readiness(),
+    }  # fmt: skip
 
 
 def told(form: Form, act: Callable[[], Updates]) -> Updates:

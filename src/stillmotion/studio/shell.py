@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stillmotion.studio.downloads import FILES
+from stillmotion.studio.login import FORMS_REFERRER
 
 _CONFIGURATION = re.compile(r"<script>(window\.gradio_config = .*?;)</script>", re.DOTALL)
 _INTERFACE = re.compile(r"<script>(window\.gradio_api_info = .*?;)</script>", re.DOTALL)
@@ -131,5 +132,6 @@ class _Answer:
             headers["Content-Length"] = str(len(page))
         headers["Content-Security-Policy"] = _POLICY.format(nonce=nonce)
         headers["Cache-Control"] = "no-store"
+        headers["Referrer-Policy"] = FORMS_REFERRER
         await self._send(start)
         await self._send({"type": "http.response.body", "body": page if self._body else b""})

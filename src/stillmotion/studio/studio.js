@@ -35,6 +35,15 @@
     video.play().catch(() => { /* a browser may refuse; the controls are there */ });
   };
 
+  // A chapter of a film: on from there.
+  document.addEventListener('click', event => {
+    const chapter = event.target.closest('[data-seek]');
+    const film = chapter && chapter.closest('.sm-card').querySelector('video');
+    if (!film) return;
+    film.currentTime = Number(chapter.dataset.seek);
+    film.play().catch(() => { /* a browser may refuse; the controls are there */ });
+  });
+
   // A sentence under a field is tied to it, for screen readers; the first one is brought into sight.
   const tie = place => {
     const field = document.getElementById(place.id.replace(/-note$/, ''));
@@ -51,9 +60,28 @@
     }
   };
 
+  // The way of making a clip that was chosen last is the one that is open.
+  const WAY = 'stillmotion-way';
+  let openedAgain = false;
+  const ways = () => [...document.querySelectorAll('#sm-step-3 button[role="tab"]')];
+  document.addEventListener('click', event => {
+    const way = event.target.closest('#sm-step-3 button[role="tab"]');
+    if (!way || !openedAgain) return;
+    try { localStorage.setItem(WAY, way.innerText.trim()); } catch { /* then for this visit only */ }
+  });
+  const openAgain = () => {
+    if (openedAgain || !ways().length) return;
+    openedAgain = true;
+    let name = null;
+    try { name = localStorage.getItem(WAY); } catch { /* the first one, then */ }
+    const way = ways().find(tab => tab.innerText.trim() === name);
+    if (way && way.getAttribute('aria-selected') !== 'true') way.click();
+  };
+
   let known = 0;
   const look = () => {
     colour();
+    openAgain();
     document.querySelectorAll('video.sm-media').forEach(play);
     const places = document.querySelectorAll('.sm-note-place');
     places.forEach(tie);
