@@ -16,18 +16,21 @@ from tests.tiny_models import tiny_pipeline, tiny_unet
 from torch import Tensor, nn
 
 from stillmotion.adapters.adapter import FrameContext, adapted
-from stillmotion.animatezero import memory
+from stillmotion.animatezero import memory_needs
 from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.loading import load_pipeline
 from stillmotion.animatezero.memory import (
     ChunkedFeedForward,
+    apply_plan,
+    float8_leaves,
+    store_float8,
+)
+from stillmotion.animatezero.memory_needs import (
     ClipSize,
     ample_bytes,
-    apply_plan,
     choose_plan,
     estimate_peak,
     run_adapters,
-    store_float8,
 )
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
 from stillmotion.animatezero.settings import AnimateZeroSettings
@@ -163,7 +166,7 @@ def test_float8_must_be_stored_first(own: AnimateZeroPipeline) -> None:
 def test_float8_keeps_names_and_what_is_precious() -> None:
     unet = tiny_unet()
     names = list(unet.state_dict())
-    narrow = {id(leaf) for leaf in memory._float8_leaves(unet)}
+    narrow = {id(leaf) for leaf in float8_leaves(unet)}
     store_float8(unet)
     store_float8(unet)  # a second time changes nothing
     assert list(unet.state_dict()) == names
@@ -259,7 +262,7 @@ def test_weights_are_those_of_the_networks(own: AnimateZeroPipeline) -> None:
     assert idle.decode.weights == size(own.vae)
     unet = tiny_unet()
     narrow = estimate_peak(own, CLIP, MemoryPlan(weights="float8")).denoise.weights
-    largest = max(map(size, memory._float8_leaves(unet)))
+    largest = max(map(size, float8_leaves(unet)))
     store_float8(unet)
     assert narrow == size(unet, own.vae, own.text_encoder) + largest
 
@@ -270,9 +273,9 @@ def test_auto_changes_nothing_where_there_is_plenty(
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("counted")
 
-    monkeypatch.setattr(memory, "estimate_peak", never)
+    monkeypatch.setattr(memory_needs, "estimate_peak", never)
     assert choose_plan(own, "auto", CLIP, device=CPU) == PRESETS["full"]
-    monkeypatch.setattr(memory, "free_bytes", lambda device: None)
+    monkeypatch.setattr(memory_needs, "free_bytes", lambda device: None)
     assert choose_plan(own, "auto", CLIP, device=CPU) == PRESETS["full"]
     assert choose_plan(own, "lean", CLIP, device=CPU) == PRESETS["lean"]
     with pytest.raises(InputError, match="memory is 'big'"):
@@ -288,7 +291,7 @@ def test_auto_takes_the_first_that_fits(
     needs = [estimate_peak(own, CLIP, plan).total for plan in plans]
     need = needs[list(PRESETS).index(name)]
     resident = estimate_peak(own, CLIP, MemoryPlan()).denoise.weights
-    monkeypatch.setattr(memory, "free_bytes", lambda device: int(1.2 * need) + 1 - resident)
+    monkeypatch.setattr(memory_needs, "free_bytes", lambda device: int(1.2 * need) + 1 - resident)
     assert choose_plan(own, "auto", CLIP, device=CPU) == plans[needs.index(need)]
 
 

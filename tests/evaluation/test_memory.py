@@ -13,7 +13,8 @@ from torch import nn
 from stillmotion.adapters.adapter import adapted
 from stillmotion.animatezero.anchors import Anchor
 from stillmotion.animatezero.denoiser import Denoiser
-from stillmotion.animatezero.memory import ChunkedFeedForward, ample_bytes, store_float8
+from stillmotion.animatezero.memory import ChunkedFeedForward, store_float8
+from stillmotion.animatezero.memory_needs import ample_bytes
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.evaluation.memory import (

@@ -166,7 +166,7 @@ def test_retry_keeps_to_the_limits(service: Service) -> None:
     [job_id] = draw(ada)
     ada.act_on_job("cancel", job_id)
     draw(ada, seed=5)
-    with pytest.raises(Refusal, match="try again when fewer do"):
+    with pytest.raises(Refusal, match="1 of your jobs wait or run"):
         ada.act_on_job("retry", job_id)
 
 

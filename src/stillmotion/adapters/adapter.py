@@ -10,11 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from stillmotion.errors import InputError
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +67,56 @@ def adapted(model: nn.Module, adapters: Sequence[Adapter]) -> Iterator[None]:
         yield
 
 
-def shadow(target: object, name: str, value: object, undo: ExitStack) -> None:
+class Shadows:
+    """What adapters gave to a network, kept to be given again: the very same objects.
+
+    What is compiled holds for the objects that it was compiled with.  The same adapters, put on
+    the same network in the same order, make the like of them again, which are thrown away then.
+    """
+
+    def __init__(self) -> None:
+        self._given: list[tuple[object, str, object]] = []
+        self._next = 0
+
+    @contextmanager
+    def given_again(self) -> Iterator[None]:
+        """For the length of the block, `shadow` gives what it gave in the last such block."""
+        self._next = 0
+        token = _shadows.set(self)
+        try:
+            yield
+        finally:
+            _shadows.reset(token)
+
+    def instead_of(self, target: object, name: str, value: Value) -> Value:
+        """The known value at this place, or `value` if there is none or something else went on."""
+        if self._next < len(self._given):
+            known_target, known_name, known = self._given[self._next]
+            if known_target is target and known_name == name and type(known) is type(value):
+                self._next += 1
+                return known
+            del self._given[self._next :]
+        self._given.append((target, name, value))
+        self._next += 1
+        return value
+
+
+_shadows: ContextVar[Shadows | None] = ContextVar("shadows to be given again", default=None)
+
+
+def shadow(target: object, name: str, value: Value, undo: ExitStack) -> Value:
     """Give `target` its own attribute `name` = `value`, and take it away again on `undo`.
 
     The attribute is put into the instance dictionary directly: it then hides a method of the class
-    or a registered submodule of that name without disturbing either.
+    or a registered submodule of that name without disturbing either.  Returns what was given,
+    which within `Shadows.given_again` is an earlier value.
     """
-    own = vars(target)
+    kept, own = _shadows.get(), vars(target)
+    if kept is not None:
+        value = kept.instead_of(target, name, value)
     if name in own:
         undo.callback(own.__setitem__, name, own[name])
     else:
         undo.callback(own.pop, name)
     own[name] = value
+    return value

@@ -117,8 +117,9 @@ class FeatureReuse(Adapter):
     kept goes when the adapter does.  Put it behind adapters that change layers of the U-Net.
     """
 
-    def __init__(self, kept_skips: int = 1) -> None:
-        self._kept_skips = kept_skips
+    def __init__(self, kept_skips: int = 1, *, copies: bool = False) -> None:
+        """`copies`: keep copies, where the next call overwrites what layers gave."""
+        self._kept_skips, self._copies = kept_skips, copies
         self._features: dict[Hashable, Tensor] = {}
         self._residuals: dict[Hashable, list[Tensor]] = {}
         self._keys: tuple[Hashable, ...] = ()
@@ -173,7 +174,8 @@ class FeatureReuse(Adapter):
 
     def _keep(self, features: Tensor) -> None:
         if self._keys and not self._reuses:
-            parts = features.chunk(len(self._keys))
+            kept = features.clone() if self._copies else features
+            parts = kept.chunk(len(self._keys))
             self._features |= dict(zip(self._keys, parts, strict=True))
 
     def _keeping_input(self, forward: Callable[..., Any]) -> Callable[..., Any]:

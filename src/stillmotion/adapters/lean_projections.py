@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,7 +45,26 @@ class JointProjections(Adapter):
             for weight, part in zip(weights, joint.chunk(3), strict=True):
                 undo.callback(_apart, weight)
                 weight.data = part
-            shadow(attention, JOINT_PROJECTION, partial(_project, joint), undo)
+            shadow(attention, JOINT_PROJECTION, JointProjection(), undo).hold(joint, undo)
+
+
+class JointProjection:
+    """The product by a joint weight, as long as it holds one."""
+
+    def __init__(self) -> None:
+        self._weight: Tensor | None = None
+
+    def hold(self, weight: Tensor, undo: ExitStack) -> None:
+        """Multiply by `weight` until `undo`."""
+        self._weight = weight
+        undo.callback(self._let_go)
+
+    def _let_go(self) -> None:
+        self._weight = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        assert self._weight is not None
+        return functional.linear(x, self._weight)
 
 
 def _can_be_joint(name: str, module: Any) -> bool:
@@ -62,10 +80,6 @@ def _can_be_joint(name: str, module: Any) -> bool:
         and all(layer.bias is None for layer in layers)
         and len({layer.weight.shape for layer in layers}) == 1
     )
-
-
-def _project(joint: Tensor, x: Tensor) -> Tensor:
-    return functional.linear(x, joint)
 
 
 def _apart(weight: nn.Parameter) -> None:

@@ -19,9 +19,10 @@ project page           texts along a clip                      prompt.py
 =====================  ======================================  ================================
 
 Not in the paper: no jump at frame 2 (`diffusion/drift.py`), `pacing.py` (an even pace between two
-ends), clips longer than a window (`windows.py`), `memory.py` (small GPUs), `preview.py`.
+ends), clips longer than a window (`windows.py`), `memory.py` and `memory_needs.py`
+(small GPUs), `preview.py`.
 
-`control.py` turns settings into adapters, `pipeline.py` is the door for users, `checks.py` says
-early what cannot work.  What the paper leaves open, or misprints, is settled in
-docs/decisions/0002-animatezero-ambiguities.md.
+`control.py` turns settings into adapters, `pipeline.py` is the door for users, `arguments.py` and
+`requests.py` are what they ask for, `checks.py` says early what cannot work.  What the paper leaves
+open, or misprints, is settled in docs/decisions/0002-animatezero-ambiguities.md.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stillmotion.adapters.adapter import Adapter, FrameContext
 from stillmotion.adapters.compiled_blocks import CompiledBlocks
+from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.adapters.feature_reuse import FeatureReuse
 from stillmotion.adapters.lean_savings import Savings
 from stillmotion.adapters.lean_text import TextRows
@@ -56,8 +57,9 @@ class Denoiser:
 
         `reuse`, if there is one, is to be put on the U-Net behind all other adapters.
         """
-        reuse = FeatureReuse(self.speed.kept_skips) if self.speed.reuses else None
-        return replace(self, reuse=reuse)
+        overwritten = self.compiling is not None and self.compiling.uses_graphs
+        reuse = FeatureReuse(self.speed.kept_skips, copies=overwritten)
+        return replace(self, reuse=reuse if self.speed.reuses else None)
 
     def lean(self, context: FrameContext, *, moves: bool = True) -> list[Adapter]:
         """The savings of a run whose rows lie as `context` says, behind all that controls it.
@@ -70,9 +72,21 @@ class Denoiser:
         if self.compiling is None:
             return self.savings.adapters(context, text, moves=moves)
         # What is kept from call to call is no part of a graph: text is projected in it.
-        savings = replace(self.savings, text=False)
-        made = savings.adapters(context, moves=moves)
-        return [*made, CompiledBlocks(self.compiling)]
+        return replace(self.savings, text=False).adapters(context, moves=moves)
+
+    def still_adapters(self) -> list[Adapter]:
+        """What makes of the U-Net the image model, for one still, with the savings of a run."""
+        lean = self.lean(FrameContext(num_frames=1), moves=False)
+        return self.compiled([MotionBypass(), *lean], "still")
+
+    def compiled(self, adapters: Sequence[Adapter], form: Hashable) -> list[Adapter]:
+        """`adapters`, and with `compiling` the blocks as these make them, compiled.
+
+        `form` and the savings tell all that `adapters` do.
+        """
+        if self.compiling is None:
+            return [*adapters]
+        return [CompiledBlocks(self.compiling, adapters, (form, self.savings))]
 
     def calls(self, denoisings: Sequence[int]) -> list[Call]:
         """What each use of the network does in a run; `denoisings` as in `call_plan`."""

@@ -35,6 +35,7 @@ from stillmotion.models.loading import (
 from stillmotion.models.motion_files import MotionVersion, version_of
 from stillmotion.models.registry import ModelFolder, resolve_model
 from stillmotion.models.sources import hub_folder
+from stillmotion.runtime.compiling import OFF, check_compiler
 from stillmotion.runtime.system import choose_device
 
 PLAIN = "plain"
@@ -129,6 +130,7 @@ def load_model(
     look: str | None = None,
     device: str = "auto",
     download: bool = False,
+    compiling: str = OFF,
 ) -> LoadedModel:
     """Load a model, with LoRAs (that of a look among them) merged into its weights.
 
@@ -138,10 +140,12 @@ def load_model(
         look: the same look, given apart; "plain" is none.
         device: for `choose_device`; networks run in float32 on a CPU and in float16 elsewhere.
         download: whether what lies on a hub may be fetched.
+        compiling: how the pipeline compiles its U-Net unless a call says otherwise, one of
+            `CHOICES` in `runtime/compiling.py`.
 
     Raises:
         ModelError: no such model or look, a file of another kind, or one that does not fit.
-        InputError: no such device, or no such layer of the text encoder.
+        InputError: no such device, no compiler for it, or no such layer of the text encoder.
     """
     name, named_look = split_reference(reference)
     if look is not None and named_look is not None and look != named_look:
@@ -149,6 +153,7 @@ def load_model(
             f"two looks are named, '{named_look}' in '{reference}' and '{look}'; name one"
         )
     place = choose_device(device)
+    check_compiler(compiling, place)
     dtype = torch.float32 if place.type == "cpu" else torch.float16
     folder = resolve_model(name, download=download, replaced=ingredients.replaced)
     folder = _with(folder, ingredients, download=download)
@@ -169,6 +174,7 @@ def load_model(
     for one in (pipeline, drawing):
         one.register_to_config(_name_or_path=shareable(full))
         one.set_progress_bar_config(disable=True)
+        one.compiling = compiling
     return LoadedModel(full, folder, found, pipeline, drawing, ingredients)
 
 

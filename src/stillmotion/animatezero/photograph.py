@@ -14,9 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from stillmotion.adapters.adapter import FrameContext, adapted
+from stillmotion.adapters.adapter import adapted
 from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
-from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.diffusion.inversion import ddim_inversion_step
 from stillmotion.diffusion.parameterization import check_prediction_type, noise_estimate
@@ -120,8 +119,7 @@ def invert(
     end = sampled_alpha_bars(scheduler)[-1:].to(levels.alpha_bars)
     alpha_bars = torch.cat([levels.alpha_bars, end]).to(z)
     path = [z]
-    lean = denoiser.lean(FrameContext(num_frames=1), moves=False)
-    with adapted(denoiser.unet, [MotionBypass(), *lean]):
+    with adapted(denoiser.unet, denoiser.still_adapters()):
         steps = zip(scheduler.timesteps, pairwise(alpha_bars), strict=True)
         for timestep, (bar_t, bar_prev) in reversed(list(steps)):
             z_prev = z

@@ -26,6 +26,13 @@ from transformers import (
 )
 
 from stillmotion.adapters.diffusers_sites import is_motion_parameter
+from stillmotion.animatezero.arguments import (
+    check_options,
+    clips_from_call,
+    clips_of,
+    sampling_from,
+    stills_from_call,
+)
 from stillmotion.animatezero.checks import check_extensions, check_run, completed, size_of
 from stillmotion.animatezero.requests import (
     AnimateExtras,
@@ -37,12 +44,7 @@ from stillmotion.animatezero.requests import (
     Run,
     Setup,
     Ticker,
-    check_options,
-    clips_from_call,
-    clips_of,
-    sampling_from,
     seeded,
-    stills_from_call,
 )
 from stillmotion.animatezero.runner import Runner
 from stillmotion.animatezero.settings import AnimateZeroSettings
@@ -51,6 +53,7 @@ from stillmotion.errors import InputError, ModelError
 from stillmotion.media.pixels import check_output_type, convert_frames
 from stillmotion.media.still import Still
 from stillmotion.models.fingerprint import fingerprint
+from stillmotion.runtime.compiling import OFF, Compiling
 
 _PROBE_ELEMENTS = 64
 
@@ -100,6 +103,7 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         # The U-Net has its own copy of the adapter's weights: keep and save them once, not twice.
         self.register_modules(motion_adapter=None)
         self._fingerprints: dict[str, str] = {}
+        self.compiling: Compiling | str = OFF
 
     @property
     def model_fingerprint(self) -> str:

@@ -36,6 +36,7 @@ from stillmotion.media.pixels import from_pixels
 from stillmotion.media.still import Still
 from stillmotion.models.decoding import decode
 from stillmotion.models.motion_files import version_of
+from stillmotion.runtime.compiling import Compiling, chosen
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,17 @@ class Runner:
             image_embeds=self.setup.image_embeds,
             sequential_guidance=self.setup.memory.sequential_guidance,
             savings=self.setup.savings,
-            compiling=self.setup.compiling,
+            compiling=self._compiling(len(rows)),
             one_text=isinstance(prompt, str),
             speed=speed_of(self.setup.speed),
         )
+
+    def _compiling(self, num_rows: int) -> Compiling | None:
+        """As the request says, else as the pipeline was loaded for."""
+        choice = self.setup.compiling or self.pipe.compiling
+        at_once = self.sampling.uses_guidance and not self.setup.memory.sequential_guidance
+        height, width = self._latent_shape()[-2:]
+        return chosen(choice, self._device, (1 + int(at_once)) * num_rows * height * width)
 
     def _row_embeds(self, prompt: Prompt, rows: list[int]) -> Tensor:
         """((g r) n d) for the rows of the U-Net's batch, unconditional half first."""

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from stillmotion.adapters.adapter import Adapter, FrameContext, adapted
 from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
-from stillmotion.adapters.diffusers_sites import MotionBypass
 from stillmotion.adapters.v1_norm import AcrossFramesResnetNorm
 from stillmotion.animatezero.anchors import Anchor, Anchors
 from stillmotion.animatezero.control import control_adapters
@@ -90,8 +89,7 @@ def draw_trajectory(denoiser: Denoiser, noise: Tensor, hooks: Hooks) -> Tensor:
     trajectory = [z]
     denoiser = denoiser.with_reuse()
     calls = denoiser.calls([1] * len(denoiser.scheduler.timesteps))
-    lean = denoiser.lean(FrameContext(num_frames=1), moves=False)
-    with adapted(denoiser.unet, [MotionBypass(), *lean, *_reuse(denoiser)]):
+    with adapted(denoiser.unet, [*denoiser.still_adapters(), *_reuse(denoiser)]):
         for index, timestep in enumerate(denoiser.scheduler.timesteps):
             z_t = z
             z, prediction = denoise(denoiser, z_t, timestep, call=calls[index])
@@ -123,6 +121,8 @@ def animate_latents(
     if start.norms_across_frames:
         adapters.append(AcrossFramesResnetNorm(context))
     adapters += denoiser.lean(context)
+    form = (settings, context, ends is not None, start.norms_across_frames)
+    adapters = denoiser.compiled(adapters, form)
     denoiser, denoisings = denoiser.with_reuse(), settings.denoisings(len(timesteps))
     calls = iter(denoiser.calls(denoisings))
     with adapted(denoiser.unet, [*adapters, *_reuse(denoiser)]):

@@ -15,7 +15,8 @@ train.py      `stillmotion train miniature`; train_check.py `train check`
 train_dynamicrafter.py  `stillmotion train dynamicrafter`
 evaluate.py   `stillmotion evaluate`
 serve.py      `stillmotion serve` and `token`
-remote.py     `stillmotion submit`, `watch` and `jobs`; job_words.py makes jobs of their words
+remote.py     `stillmotion submit`, `watch` and `jobs`; remote_options.py says where the server is,
+              job_words.py makes jobs of their words
 bench_server.py  `stillmotion bench server`
 options.py    options that several commands share
 speed.py      the measurement behind `doctor`

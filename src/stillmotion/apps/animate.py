@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from stillmotion.apps.animate_options import (
-    METHOD,
     ClipOutput,
     Count,
     DriftCorrection,
@@ -55,9 +54,19 @@ from stillmotion.apps.ingredient_options import (
     Scheduler,
     Vae,
 )
+from stillmotion.apps.method_options import (
+    Ablation,
+    FrameNorm,
+    InsertLatents,
+    KvSource,
+    QueryPosition,
+    ShareKv,
+    Window,
+    WindowBlocks,
+)
 from stillmotion.apps.options import (
     MACHINE,
-    SWITCH,
+    Compile,
     Device,
     Download,
     Force,
@@ -129,82 +138,14 @@ def animate(
     guidance: Guidance = None,
     negative: Negative = None,
     speed: Speed = None,
-    row: Annotated[
-        str | None,
-        typer.Option(
-            "--ablation",
-            metavar="ROW",
-            help="A row of the paper's Fig. 6, a (plain AnimateDiff) to e (all parts).",
-            show_default=False,
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    insert_latents: Annotated[
-        str | None,
-        typer.Option(
-            metavar=SWITCH,
-            help="Frame 1 follows the still's latents.",
-            show_default="on",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    share_kv: Annotated[
-        str | None,
-        typer.Option(
-            metavar=SWITCH,
-            help="All frames take keys and values from frame 1.",
-            show_default="on",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    kv_source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Those of frame 1 in the video's own pass (video), or in the still's, run beside "
-            "it (still).",
-            show_default="video",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Frames attend to earlier frames only: off, uncorrected, or with corrected "
-            "positions (corrected).",
-            show_default="corrected",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    window_blocks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Where in the U-Net the window applies: down, mid, up, joined by commas.",
-            show_default="down",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    query_position: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Position of a frame's query in the corrected window: last or own.",
-            show_default="last",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    frame_norm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Normalisation in motion modules: as AnimateDiff (per_frame) or as diffusers "
-            "(across_frames).",
-            show_default="per_frame",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
+    row: Ablation = None,
+    insert_latents: InsertLatents = None,
+    share_kv: ShareKv = None,
+    kv_source: KvSource = None,
+    window: Window = None,
+    window_blocks: WindowBlocks = None,
+    query_position: QueryPosition = None,
+    frame_norm: FrameNorm = None,
     window_length: WindowLength = None,
     frame_stride: FrameStride = None,
     conditioning_fps: ConditioningFps = None,
@@ -234,6 +175,7 @@ def animate(
         ),
     ] = None,
     device: Device = "auto",
+    compiling: Compile = "off",
     memory: Memory = "auto",
     download: Download = False,
     force: Force = False,
@@ -254,10 +196,12 @@ def animate(
     _check_inputs(still, source, last_frame, is_loop=loop or seamless)
 
     from stillmotion.jobs.outputs import check_clip_outputs
-    from stillmotion.jobs.previews import check_preview_path
 
     check_clip_outputs(output, count, overwrite=force)
-    check_preview_path(preview, overwrite=force)
+    if preview is not None:
+        from stillmotion.jobs.previews import check_preview_path  # heavy
+
+        check_preview_path(preview, overwrite=force)
 
     from stillmotion.apps.clip_jobs import job_from_options
     from stillmotion.jobs.context import Output
@@ -265,7 +209,7 @@ def animate(
     make(
         job_from_options(said),
         Output(path=output, overwrite=force, preview=preview),
-        Terminal("animate", device, download, as_json, quiet),
+        Terminal("animate", device, download, as_json, quiet, compiling),
         _told,
     )
 

@@ -1,4 +1,4 @@
-"""What `stillmotion bench time` and `bench curves` have in common: rules, and files of a report."""
+"""What the commands of `stillmotion bench` have in common: rules, and files of a report."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stillmotion.apps.bench_options import report_option
 from stillmotion.apps.options import Force, Json, Quiet
 
 
@@ -19,12 +20,8 @@ def server(
     seconds: Annotated[float, typer.Option(metavar="S", help="Of each kind of call.")] = 5.0,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="NAME.md",
-            help="Also write the report to this file, and all numbers to NAME.json beside it.",
-            show_default=False,
+        report_option(
+            "Also write the report to this file, and all numbers to NAME.json beside it."
         ),
     ] = None,
     force: Force = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from stillmotion.apps.console import fail, hushed_libraries
 from stillmotion.apps.lazy import group_of
 from stillmotion.apps.options import FLAG
 from stillmotion.jobs.failures import EXIT_INTERRUPTED, EXIT_USER_ERROR, sentence_for
+from stillmotion.runtime.garbage import until_exit
 from stillmotion.runtime.threads import training_threads, use_threads
 from stillmotion.training.interrupts import termination_as_interrupt
 
@@ -90,7 +92,8 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; exits with 0, with 2 for what the user can mend, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    with hushed_libraries(), termination_as_interrupt():
+    ending = until_exit() if arguments is None else nullcontext()  # else the process is another's
+    with ending, hushed_libraries(), termination_as_interrupt():
         code = _run(given or ["--help"], as_json="--json" in given)
     sys.exit(code)
 

@@ -21,6 +21,7 @@ from stillmotion.apps.ingredient_options import (
 )
 from stillmotion.apps.options import (
     SAMPLING,
+    Compile,
     Device,
     Download,
     Force,
@@ -93,6 +94,7 @@ def draw(
     clip_skip: ClipSkip = None,
     model: Model = "miniature",
     device: Device = "auto",
+    compiling: Compile = "off",
     download: Download = False,
     force: Force = False,
     as_json: Json = False,
@@ -114,7 +116,7 @@ def draw(
     from stillmotion.jobs.context import Output
 
     job = job_of({"kind": "draw", **{name: said[name] for name in _FIELDS}, **files_of(said)})
-    terminal = Terminal("draw", device, download, as_json, quiet)
+    terminal = Terminal("draw", device, download, as_json, quiet, compiling)
     make(job, Output(path=output, overwrite=force), terminal, _told)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from stillmotion.apps.animate_options import Fps, Memory, Scale
 from stillmotion.apps.options import (
+    Compile,
     Device,
     Download,
     Force,
@@ -127,6 +128,7 @@ def edit(
     ] = False,
     model: Model = "miniature",
     device: Device = "auto",
+    compiling: Compile = "off",
     memory: Memory = "auto",
     download: Download = False,
     force: Force = False,
@@ -159,7 +161,7 @@ def edit(
             "animatediff": motion_off,
         }
     )
-    terminal = Terminal("edit", device, download, as_json, quiet)
+    terminal = Terminal("edit", device, download, as_json, quiet, compiling)
     make(job, Output(path=output, overwrite=force), terminal, _told)
 
 

@@ -87,6 +87,16 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=MACHINE),
 ]
+Compile = Annotated[
+    str,
+    typer.Option(
+        "--compile",
+        metavar="HOW",
+        help="Compile the network first, which takes minutes, and pays where much is made in one "
+        "command: off, auto, or a mode of torch.compile: default, reduce-overhead, max-autotune.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Download = Annotated[
     bool,
     typer.Option(

@@ -24,6 +24,7 @@ class Terminal:
     download: bool
     as_json: bool
     quiet: bool
+    compiling: str = "off"
 
 
 def job_of(fields: Mapping[str, Any]) -> AnyJob:
@@ -48,14 +49,21 @@ def make(
     """Make a job and print what was made, in the words of `told`."""
     from stillmotion.apps.console import Notes, show
     from stillmotion.jobs.context import Context
-    from stillmotion.jobs.run import prepare_job
+    from stillmotion.jobs.shared_models import SharedModels
+    from stillmotion.runtime.compiling import check_choice
+    from stillmotion.runtime.garbage import without_collections
     from stillmotion.runtime.progress import Progress
 
+    check_choice(terminal.compiling)
     say = Notes()
     context = Context(
-        device=terminal.device, download=terminal.download, say=say, quiet=terminal.quiet
-    )
-    prepared = prepare_job(job, output, context)
+        models=SharedModels(compiling=terminal.compiling), device=terminal.device,
+        download=terminal.download, say=say, quiet=terminal.quiet,
+    )  # fmt: skip
+    with without_collections():
+        from stillmotion.jobs.run import prepare_job
+
+        prepared = prepare_job(job, output, context)
     with Progress(terminal.doing, quiet=terminal.quiet) as progress:
         facts = prepared.run(lambda done, total: progress.update(completed=done, total=total))
     show(told(facts), facts | {"notes": say.said}, as_json=terminal.as_json)

@@ -19,6 +19,7 @@ from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
 from stillmotion.media.lost_detail import with_lost_detail
 from stillmotion.models.decoding import decode
+from stillmotion.runtime.compiling import OFF, Compiling, chosen
 from stillmotion.runtime.memory import MemoryPlan
 
 Picture = NDArray[np.uint8]
@@ -42,6 +43,7 @@ class ClipJob:
     """Called after each step with its index and what the network takes z_0 to be."""
     speed: SpeedSettings = EXACT
     savings: Savings = field(default_factory=Savings)
+    compiling: Compiling | str = OFF
 
     def run(self, prompt: str, rng: torch.Generator) -> tuple[Picture, Tensor]:
         """Frames uint8 (f h w 3) and latents (1 c f h w)."""
@@ -60,6 +62,7 @@ class ClipJob:
             sequential_guidance=self.memory.sequential_guidance,
             speed=self.speed,
             savings=self.savings,
+            compiling=self._compiling(len(conditions.branches)),
         )  # fmt: skip
         height, width = (side // pipe.vae_scale_factor for side in self.size)
         shape = (1, pipe.unet.config.out_channels, self.num_frames, height, width)
@@ -74,6 +77,13 @@ class ClipJob:
             places = (0, self.num_frames - 1)
             frames = with_lost_detail(frames, dict(zip(places, self.ends, strict=False)))
         return frames, z_0
+
+    def _compiling(self, num_branches: int) -> Compiling | None:
+        pipe = self.pipe
+        branches = 1 if self.memory.sequential_guidance else num_branches
+        frames = min(self.num_frames, pipe.config.trained_frames)
+        height, width = (side // pipe.vae_scale_factor for side in self.size)
+        return chosen(self.compiling, pipe._execution_device, branches * frames * height * width)
 
     def _start(self, scheduler: DynamiCrafterScheduler, noise: Tensor) -> Tensor:
         if self.settings.start_timestep is None:

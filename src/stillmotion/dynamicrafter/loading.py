@@ -11,6 +11,7 @@ from stillmotion.dynamicrafter.pipeline import DynamiCrafterPipeline
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
 from stillmotion.models.loading import explained, shareable, silent_libraries
 from stillmotion.models.registry import ModelFolder, resolve_model
+from stillmotion.runtime.compiling import OFF, check_compiler
 from stillmotion.runtime.system import choose_device
 
 
@@ -41,7 +42,7 @@ class LoadedDynamiCrafter:
 
 
 def load_dynamicrafter(
-    reference: str, *, device: str = "auto", download: bool = False
+    reference: str, *, device: str = "auto", download: bool = False, compiling: str = OFF
 ) -> LoadedDynamiCrafter:
     """Load a model that animates pictures by DynamiCrafter.
 
@@ -49,12 +50,15 @@ def load_dynamicrafter(
         reference: a name for `resolve_model`.
         device: for `choose_device`; networks run in float32 on a CPU and in float16 elsewhere.
         download: whether what lies on a hub may be fetched.
+        compiling: how the pipeline compiles its U-Net unless a call says otherwise, one of
+            `CHOICES` in `runtime/compiling.py`.
 
     Raises:
         ModelError: no such model, one for another method, or one that is damaged.
-        InputError: no such device.
+        InputError: no such device, or no compiler for it.
     """
     place = choose_device(device)
+    check_compiler(compiling, place)
     dtype = torch.float32 if place.type == "cpu" else torch.float16
     folder = resolve_model(reference, download=download)
     with silent_libraries(), explained(folder.name):
@@ -63,4 +67,5 @@ def load_dynamicrafter(
         if place.type == "cpu":
             keep_pointwise_alike(pipeline.unet, pipeline.vae)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.compiling = compiling
     return LoadedDynamiCrafter(reference, folder, pipeline)

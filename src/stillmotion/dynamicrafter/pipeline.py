@@ -28,6 +28,7 @@ from stillmotion.errors import InputError, ModelError
 from stillmotion.media.fit import fit_picture
 from stillmotion.models.fingerprint import fingerprint
 from stillmotion.models.registry import part_path
+from stillmotion.runtime.compiling import OFF, Compiling
 from stillmotion.runtime.memory import MemoryPlan
 from stillmotion.runtime.seeds import generator
 
@@ -51,6 +52,8 @@ class AnimateExtras(TypedDict, total=False):
     again makes a loop.  `memory`: of a plan, `sequential_guidance` and `decode_chunk` count here.
     `speed`: approximations that save time, settings or a name out of `SPEEDS`; exact by default.
     `savings`: work that is left out without changing results but for rounding; all by default.
+    `compiling`: compile the blocks of the U-Net, see `runtime/compiling.py`: how, or one of its
+    `CHOICES`; None is as the pipeline's `compiling` says, which is "off" unless it is set.
     `progress` is called after each step with the steps done and their total; `on_preview` with a
     step's index and what the network takes z_0 to be (1 c f h w).
     """
@@ -59,6 +62,7 @@ class AnimateExtras(TypedDict, total=False):
     memory: MemoryPlan
     speed: SpeedSettings | str
     savings: Savings
+    compiling: Compiling | str | None
     progress: Callable[[int, int], None] | None
     on_preview: Callable[[int, Tensor], None] | None
 
@@ -123,6 +127,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
             trained_frames=trained_frames, latent_mean=latent_mean, latent_variance=latent_variance,
             global_token_only=global_token_only,
         )  # fmt: skip
+        self.compiling: Compiling | str = OFF
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
     @classmethod
@@ -194,6 +199,7 @@ class DynamiCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
                 pipe=self, settings=settings, ends=fitted, num_frames=num_frames, size=size,
                 memory=extras.get("memory") or MemoryPlan(), speed=speed,
                 savings=extras.get("savings") or Savings(),
+                compiling=extras.get("compiling") or self.compiling,
                 on_step=_told(extras, number, len(pictures), settings.num_inference_steps),
             )  # fmt: skip
             made.append(job.run(words, generator(own_seed)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stillmotion.adapters.adapter import Adapter, adapted
+from stillmotion.adapters.compiled_blocks import CompiledBlocks
 from stillmotion.adapters.feature_reuse import FeatureReuse
 from stillmotion.adapters.lean_savings import Savings
 from stillmotion.adapters.lean_unet3d import unet3d_adapters
@@ -30,6 +31,7 @@ from stillmotion.dynamicrafter.dual_stream import SharedContexts, gates_scaled
 from stillmotion.dynamicrafter.image_context import resampled
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
+from stillmotion.runtime.compiling import Compiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +70,24 @@ class Denoiser:
     reuse: FeatureReuse | None = None
     """Of a run that uses deep features again: put on the network for its length."""
     savings: Savings = field(default_factory=Savings)
+    compiling: Compiling | None = None
+    """How the blocks of the U-Net are compiled, if they are."""
     _stacked: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
     def lean(self, num_frames: int) -> list[Adapter]:
-        """The savings of a run for a clip of so many frames, behind all that controls it.
+        """The savings of a run for a clip of so many frames, compiled if blocks are.
+
+        They come behind all that controls it.
 
         Branches of guidance are the same clip with the same detail guidance at the same pace, and
         differ in nothing but their contexts.
         """
-        made = unet3d_adapters(self.savings, min(num_frames, self.trained_frames))
-        return [SharedContexts(), *made] if self.savings.text else made
+        seen = min(num_frames, self.trained_frames)
+        made = unet3d_adapters(self.savings, seen)
+        made = [SharedContexts(), *made] if self.savings.text else made
+        if self.compiling is None:
+            return made
+        return [CompiledBlocks(self.compiling, made, (self.savings, seen))]
 
     def predict(self, z_t: Tensor, timestep: Tensor, call: Call = EXACT_CALL) -> Tensor:
         """The guided prediction for `z_t` (1 c f h w).
@@ -149,14 +159,17 @@ def sample_clip(
     """
     scheduler, eta = denoiser.scheduler, denoiser.settings.eta
     z = start
-    unet, speed = denoiser.unet, denoiser.speed
-    reuse = [FeatureReuse(speed.kept_skips)] if speed.reuses else []
+    unet, speed, compiling = denoiser.unet, denoiser.speed, denoiser.compiling
+    overwritten = compiling is not None and compiling.uses_graphs
+    reuse = [FeatureReuse(speed.kept_skips, copies=overwritten)] if speed.reuses else []
     denoiser = replace(denoiser, reuse=reuse[0] if reuse else None)
     guided = len(denoiser.conditions.branches) > 1
     calls = call_plan(speed, [1] * len(scheduler.timesteps), guided=guided)
     scaled = gates_scaled(unet, denoiser.settings.gate_scales)
     lean = denoiser.lean(z.shape[2])
-    with scaled, unet.cached_context(), adapted(unet, [*lean, *reuse]):
+    # What is kept from call to call is no part of a graph: contexts are projected in it.
+    cached = unet.cached_context() if compiling is None else nullcontext()
+    with scaled, cached, adapted(unet, [*lean, *reuse]):
         for index, timestep in enumerate(scheduler.timesteps):
             prediction = denoiser.predict(z, timestep, calls[index])
             noise = fresh_noise() if eta > 0 else None

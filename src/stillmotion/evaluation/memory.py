@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, UNetMotionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from stillmotion.animatezero.memory import ClipSize, estimate_peak
+from stillmotion.animatezero.memory_needs import ClipSize, estimate_peak
 from stillmotion.runtime.memory import PRESETS, MemoryPlan, Peak
 
 FULL_SIZE = ClipSize(num_frames=16, height=512, width=512)

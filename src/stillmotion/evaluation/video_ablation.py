@@ -13,7 +13,7 @@ from stillmotion.evaluation.ablation import cell
 from stillmotion.evaluation.intervals import bootstrap, wilson
 from stillmotion.evaluation.metrics.distances import frechet_distance, kernel_distance
 from stillmotion.evaluation.run import Plan, measure
-from stillmotion.evaluation.video_measure import real_clips
+from stillmotion.evaluation.video_measure import JUDGE, looking_folder, real_clips
 from stillmotion.miniature.judge import ATTRIBUTES, Judge
 from stillmotion.models.description import read_description
 from stillmotion.models.registry import part_path
@@ -45,7 +45,7 @@ def measure_ablation(plan: Plan, samples: int, tick: Tick | None = None) -> dict
     """What Table 4 tells of one model, in our terms, with 95 % intervals where there are some."""
     rows = measure(plan, "picture/nothing", samples, tick)
     says = read_description(plan.model_folder)
-    judge = Judge.load(part_path(plan.model_folder, "judge.safetensors"))
+    judge = Judge.load(part_path(looking_folder(plan.model_folder), JUDGE))
     real = real_clips(judge, says.height, says.num_frames, samples)
     made = torch.tensor([row["features"] for row in rows])
     several = samples > 1

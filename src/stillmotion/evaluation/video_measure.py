@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from stillmotion.miniature.clip import clip_image_features
 from stillmotion.miniature.data import to_uint8
 from stillmotion.miniature.judge import ATTRIBUTES, Judge
 from stillmotion.models.loading import silent_libraries
-from stillmotion.models.registry import part_path
+from stillmotion.models.registry import MINIATURE_DYNAMICRAFTER, part_path, resolve_model
 from stillmotion.world.motion import progress
 from stillmotion.world.render import render_at
 
+JUDGE = "judge.safetensors"
 WITHHELD = ("without-context", "without-guidance", "without-either")
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "nothing": {},
@@ -57,16 +59,20 @@ class VideoMeasurer:
 
     @cached_property
     def judge(self) -> Judge:
-        """The judge of the miniature."""
-        return Judge.load(part_path(self.model.folder.path, "judge.safetensors"))
+        """The judge of `looking_folder`."""
+        return Judge.load(part_path(self._looking, JUDGE))
 
     @cached_property
     def clip(self) -> CLIPModel:
-        """The miniature's CLIP."""
+        """Its CLIP, both towers."""
         with silent_libraries():
             return CLIPModel.from_pretrained(
-                part_path(self.model.folder.path, "image_encoder"), dtype=torch.float32
+                part_path(self._looking, "image_encoder"), dtype=torch.float32
             ).eval()
+
+    @property
+    def _looking(self) -> Path:
+        return looking_folder(self.model.folder.path)
 
     def picture(self, change: str, index: int) -> Row:
         """A clip from a scene's first frame and its caption, in the looks by turns.
@@ -131,6 +137,17 @@ class VideoMeasurer:
         features = clip_image_features(self.clip, channels_first(np.stack([picture, *frames])))
         cosines: NDArray[np.float64] = (features[1:] @ features[0]).double().numpy()
         return cosines
+
+
+def looking_folder(model: Path) -> Path:
+    """Where the judge and the CLIP that look at a model's clips lie.
+
+    The model's own, of the training run that made it; the package's for a model without a judge,
+    one trained on from the package's say.
+    """
+    if part_path(model, JUDGE).is_file():
+        return model
+    return resolve_model(MINIATURE_DYNAMICRAFTER).path
 
 
 def real_clips(judge: Judge, size: int, num_frames: int, count: int) -> Tensor:

@@ -103,8 +103,11 @@ def clip_pixels(images: Tensor) -> Tensor:
 
 
 def clip_image_features(clip: CLIPModel, images: Tensor) -> Tensor:
-    """Unit-length image features of uint8 images: `(n, d)`."""
-    features = clip.get_image_features(pixel_values=clip_pixels(images).to(clip.device))
+    """Unit-length image features `(n, d)` of uint8 images, averaged down to CLIP's own size."""
+    pixels, size = clip_pixels(images), clip.config.vision_config.image_size
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, (size, size), mode="area")
+    features = clip.get_image_features(pixel_values=pixels.to(clip.device))
     return F.normalize(features.pooler_output.float(), dim=-1)
 
 

@@ -14,12 +14,10 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 LINE_INTERVAL_SECONDS = 5.0
 
@@ -53,6 +51,10 @@ class Progress:
         self._bar = None if quiet or not self._stream.isatty() else self._make_bar()
 
     def _make_bar(self) -> RichProgress:
+        from rich.console import Console  # heavy, and of no use but on a terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
         bar = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -105,6 +107,8 @@ class Progress:
         if self._quiet:
             return
         if self._bar is not None:
+            from rich.text import Text
+
             self._bar.console.print(Text(text), soft_wrap=True)
         else:
             print(text, file=self._stream, flush=True)

@@ -13,9 +13,9 @@ from stillmotion.errors import StillmotionError
 from stillmotion.jobs.mistakes import FieldError
 from stillmotion.jobs.model import AnyJob, parse_job
 from stillmotion.models.registry import MINIATURE
+from stillmotion.queueing.changing import Change
 from stillmotion.queueing.library import Library
 from stillmotion.queueing.queue import JobQueue
-from stillmotion.queueing.submitting import SubmitLimits
 from stillmotion.queueing.views import (
     Artifact,
     ArtifactPage,
@@ -99,6 +99,7 @@ class Desk:
         """Queue the jobs that `make` builds, all or, if one is refused, none; their ids."""
         with refusing():
             jobs = make()
+            self.service.check_room(self.library.folder)
             costs = [checked_cost(self.service, self.principal, job) for job in jobs]
             done: list[str] = []
             try:
@@ -111,11 +112,7 @@ class Desk:
         return tuple(done)
 
     def _submit(self, job: AnyJob, cost: float) -> str:
-        limits = SubmitLimits(
-            max_waiting=self.service.limits.max_queue,
-            max_waiting_of_owner=self.principal.limits.max_waiting,
-            max_cost_of_owner=self.principal.limits.max_cost,
-        )
+        limits = self.service.submit_limits(self.principal, self.principal.name)
         made = self.queue.submit(job, owner=self.principal.name, cost=cost, limits=limits)
         return made.job.id
 
@@ -175,7 +172,8 @@ class Desk:
         with refusing():
             new = change(parse_job(job.job))
             cost = checked_cost(self.service, self.principal, new)
-            self.queue.edit(job.id, new, cost=cost)
+            limits = self.service.submit_limits(self.principal, job.owner)
+            self.queue.change(job.id, Change(job=new, cost=cost, limits=limits))
 
     def act_on_job(self, verb: str, job_id: str) -> None:
         """cancel, pause, resume, retry, sooner, later, or forget (of an ended job)."""
@@ -194,14 +192,7 @@ class Desk:
 
     def _retry(self, job: JobView) -> None:
         """A job that ended badly, once more, if another may wait."""
-        waiting = len(self.queue.waiting())
-        mine = len(self.queue.waiting(owner=job.owner))
-        most = self.service.limits.max_queue, self.principal.limits.max_waiting
-        if waiting >= most[0] or mine >= most[1]:
-            raise Refusal(
-                "", f"{waiting} jobs wait, {mine} of them yours; try again when fewer do."
-            )
-        self.queue.retry(job.id)
+        self.queue.retry(job.id, limits=self.service.submit_limits(self.principal, job.owner))
 
     def _move(self, job_id: str, step: int) -> None:
         """Change places with the next one of one's own jobs, if there is one."""
