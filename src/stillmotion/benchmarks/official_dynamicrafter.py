@@ -32,15 +32,12 @@ from stillmotion.benchmarks.contenders import Made, Prepared
 from stillmotion.benchmarks.stages import VideoStage, networks_of
 from stillmotion.diffusion.guidance import classifier_free_guidance, rescale_guidance
 from stillmotion.dynamicrafter.conditioning import Conditioner, Pace
-from stillmotion.dynamicrafter.dual_stream import (
-    Context,
-    DualStreamProcessor,
-    dual_stream_attention,
-)
+from stillmotion.dynamicrafter.dual_stream import Context, DualStreamProcessor
 from stillmotion.dynamicrafter.pipeline import DynamiCrafterPipeline
 from stillmotion.dynamicrafter.sampling import Branch, Conditions
 from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
+from stillmotion.kernels.attention import attention
 from stillmotion.media.fit import fit_picture
 from stillmotion.models.decoding import decode
 from stillmotion.runtime.seeds import generator
@@ -94,7 +91,9 @@ class _RepeatedProcessor:
         projected = (site.to_k(text), site.to_v(text), own.to_k_ip(image), own.to_v_ip(image))
         text_k, text_v, image_k, image_v = map(site.split, projected)
         q = site.split(site.to_q(hidden_states))
-        return site.output(dual_stream_attention(q, text_k, text_v, image_k, image_v, own.gate()))
+        attended = attention(q, text_k, text_v), attention(q, image_k, image_v)
+        # As published: a product and a sum, each rounded to the features' precision.
+        return site.output(attended[0] + own.gate() * attended[1])
 
 
 def official_clip(stage: VideoStage) -> Prepared:
