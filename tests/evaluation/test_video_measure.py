@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stillmotion.dynamicrafter.loading import LoadedDynamiCrafter
 from stillmotion.errors import InputError
@@ -15,12 +16,19 @@ from stillmotion.evaluation.video_measure import (
     CHANGES,
     WITHHELD,
     VideoMeasurer,
+    looking_folder,
     picture_sample,
     real_clips,
 )
 from stillmotion.evaluation.video_settings import TITLES, chosen, measure_settings, table
+from stillmotion.miniature.clip import clip_image_features
 from stillmotion.miniature.judge import ATTRIBUTES
-from stillmotion.models.registry import MINIATURE_DYNAMICRAFTER, MINIATURE_INTERPOLATION
+from stillmotion.models.registry import (
+    MINIATURE_DYNAMICRAFTER,
+    MINIATURE_INTERPOLATION,
+    resolve_model,
+)
+from stillmotion.runtime.seeds import generator
 
 
 def quick(name: str) -> VideoMeasurer:
@@ -46,6 +54,23 @@ def test_a_clip_of_a_picture_is_judged(pictures: VideoMeasurer) -> None:
     assert -1 <= row["conformity"] <= 1
     assert len(row["features"]) == 192
     assert row["first_mse"] > 0
+
+
+def test_a_model_without_a_judge_is_looked_at_by_the_packages(
+    pictures: VideoMeasurer, tmp_path: Path
+) -> None:
+    packaged = resolve_model(MINIATURE_DYNAMICRAFTER).path
+    assert looking_folder(tmp_path) == packaged
+    (tmp_path / "judge.safetensors").write_bytes(b"its own")
+    assert looking_folder(tmp_path) == tmp_path
+    assert looking_folder(packaged) == packaged
+
+
+def test_larger_frames_are_averaged_for_clip(pictures: VideoMeasurer) -> None:
+    small = torch.randint(0, 256, (2, 3, 64, 64), generator=generator(0), dtype=torch.uint8)
+    large = small.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+    seen = [clip_image_features(pictures.clip, frames) for frames in (small, large)]
+    assert torch.allclose(*seen, atol=1e-5)
 
 
 def test_the_exact_first_frame_is_exact(pictures: VideoMeasurer) -> None:
