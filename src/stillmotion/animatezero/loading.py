@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stillmotion.adapters.pointwise import keep_pointwise_alike
+from stillmotion.adapters.steady_convolutions import keep_rounding_alike
 from stillmotion.adapters.text_encoder import check_clip_skip
 from stillmotion.animatezero.assembly import (
     add_ingredients,
@@ -169,7 +169,7 @@ def load_model(
         check_clip_skip(_clip_skip(folder, ingredients), pipeline.text_encoder)
         pipeline.to(place)
         if place.type == "cpu":
-            keep_pointwise_alike(pipeline.unet, pipeline.vae)
+            keep_rounding_alike(pipeline.unet, pipeline.vae)
         drawing = _drawing_pipeline(pipeline, folder)
     for one in (pipeline, drawing):
         one.register_to_config(_name_or_path=shareable(full))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from stillmotion.adapters.pointwise import keep_pointwise_alike
+from stillmotion.adapters.steady_convolutions import keep_rounding_alike
 from stillmotion.dynamicrafter.pipeline import DynamiCrafterPipeline
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
 from stillmotion.models.loading import explained, shareable, silent_libraries
@@ -65,7 +65,7 @@ def load_dynamicrafter(
         pipeline = DynamiCrafterPipeline.from_pretrained(folder.path, dtype)
         pipeline.to(place)
         if place.type == "cpu":
-            keep_pointwise_alike(pipeline.unet, pipeline.vae)
+            keep_rounding_alike(pipeline.unet, pipeline.vae)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.compiling = compiling
     return LoadedDynamiCrafter(reference, folder, pipeline)

@@ -6,9 +6,9 @@ whom they wait for.  So `use_threads` chooses by what is free, and lets them sle
 
 Results must not depend on what else the machine does.  Kernels divide their work by the number of
 threads, and some round differently then.  Between one and two threads these are only convolutions
-of 1 x 1 (which the decoder has; `single_thread` keeps them to one); beyond two also activation
-functions.  So one or two are what is chosen; more are for those who say so, with the same number
-each time if they want the same bytes.
+of 1 x 1, and of single pictures of few positions (`adapters/steady_convolutions.py` keeps them to
+one); beyond two also activation functions.  So one or two are what is chosen; more are for those
+who say so, with the same number each time if they want the same bytes.
 """
 
 from __future__ import annotations
