@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from stillmotion.evaluation import card, video_ablation, video_card
 from stillmotion.evaluation.cards import card_of
 from stillmotion.evaluation.run import Plan
-from stillmotion.evaluation.video_ablation import PUBLISHED, orderings, table
+from stillmotion.evaluation.video_ablation import PUBLISHED, Ablated, orderings, table
 from stillmotion.evaluation.video_measure import CHANGES
 from stillmotion.miniature.judge import ATTRIBUTES
 from stillmotion.models.registry import miniature_folder
@@ -96,24 +98,45 @@ def entry(fvd: float, conformity: float) -> dict[str, Any]:
     return told
 
 
+def ablated(distance: float, conformity: float, samples: int = 16) -> Ablated:
+    """Clips whose features lie `distance` from the real ones, and so alike to their pictures."""
+    rng = np.random.default_rng(0)
+    real = torch.from_numpy(rng.normal(size=(samples, 4)))
+    noise = torch.from_numpy(rng.normal(scale=0.1, size=(samples, 4)))
+    return Ablated(
+        told=entry(distance, conformity), features=real + distance + noise, real=real,
+        conformity=conformity + 0.01 * np.arange(samples),
+    )  # fmt: skip
+
+
 def test_which_of_the_paper_s_orderings_hold() -> None:
-    entries = {
-        "full": entry(2.0, 0.8),
-        "without-context": entry(3.0, 0.9),
-        "without-detail-guidance": entry(1.5, 0.7),
-        "one-stage": entry(5.0, 0.5),
+    measured = {
+        "full": ablated(2.0, 0.8),
+        "without-context": ablated(3.0, 0.9),
+        "without-detail-guidance": ablated(1.5, 0.7),
+        "without-gate": ablated(2.0, 0.8),
+        "one-stage": ablated(5.0, 0.5),
     }
-    assert orderings(entries) == [
-        {"ablation": "without-context", "fvd": True, "pic": False},
-        {"ablation": "without-detail-guidance", "fvd": True, "pic": False},
+    compared = orderings(measured)
+    assert compared == [
+        {"ablation": "without-context", "fvd": "holds", "pic": "does not"},
+        {"ablation": "without-detail-guidance", "fvd": "holds", "pic": "does not"},
+        {"ablation": "without-gate", "fvd": "not told apart", "pic": "not told apart"},
     ]
-    lines = table(entries).splitlines()
+    lines = table(measured, compared).splitlines()
     assert "| full method | 2.00 | 0.100 | 0.800 (-0.200 to 1.800) |" in lines[2]
     assert lines[2].endswith("| 234.66 | 0.5803 |")
-    assert lines[5].endswith("| – | – |")
-    assert lines[-1] == "| without detail guidance | holds | does not |"
-    assert orderings({"without-context": entry(3.0, 0.9)}) == []
+    assert lines[6].endswith("| – | – |")
+    assert lines[-1] == "| without λ | not told apart | not told apart |"
+    assert orderings({"without-context": ablated(3.0, 0.9)}) == []
     assert set(PUBLISHED) | {"one-stage"} == set(video_ablation.TITLES)
+
+
+def test_too_few_clips_tell_no_distances_apart() -> None:
+    few = {"full": ablated(2.0, 0.8, 4), "without-context": ablated(9.0, 0.1, 4)}
+    assert orderings(few) == [
+        {"ablation": "without-context", "fvd": "not told apart", "pic": "holds"}
+    ]
 
 
 def test_one_ablation_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +146,7 @@ def test_one_ablation_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Plan(reference="miniature", model_folder=miniature_folder(), folder=tmp_path),
         3,
         lambda: None,
-    )
+    ).told
     assert found["samples"] == 3
     assert found["fvd_judge"] > 0
     assert found["content"] == found["motion"] == 100
@@ -131,5 +154,5 @@ def test_one_ablation_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Plan(reference="miniature", model_folder=miniature_folder(), folder=tmp_path),
         1,
         lambda: None,
-    )
+    ).told
     assert math.isnan(alone["fvd_judge"])

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from stillmotion.runtime.threads import single_thread
 
 _FEW_POSITIONS = 256
-"""Below it, one picture gives threads too few positions to share, so that oneDNN lets them share the
-sums.  Found at 8 x 8 and less on an Intel CPU, not at 16 x 16; on an AMD CPU only at 1 x 1 kernels."""
+"""Below it, one picture gives threads too few positions to share, and oneDNN lets them share sums.
+Found at 8 x 8 and less on an Intel CPU, not at 16 x 16; on an AMD CPU only at 1 x 1 kernels."""
 
 
 class SteadyConv2d(nn.Conv2d):

@@ -76,17 +76,18 @@ def dynamicrafter_ablation(
     from stillmotion.runtime.progress import Progress
 
     steps = AblationSteps(context=context_steps, adapt=adapt_steps, joint=joint_steps)
-    entries = {}
+    measured = {}
     with resumable():
         for name in names or ABLATIONS:
             model = _trained_ablation(name, training, steps, device, quiet=quiet)
             plan = plan_for(str(model), folder, processes, device)
             with Progress(f"measure {name}", total=samples, quiet=quiet) as progress:
-                entries[name] = measure_ablation(plan, samples, progress.advance)
-    text = table(entries)
+                measured[name] = measure_ablation(plan, samples, progress.advance)
+    compared = orderings(measured)
+    text = table(measured, compared)
     write_table(text, output, force)
-    rows = as_facts([{"ablation": name, **entry} for name, entry in entries.items()])
-    facts = {"steps": asdict(steps), "rows": rows, "orderings": orderings(entries)}
+    rows = as_facts([{"ablation": name, **one.told} for name, one in measured.items()])
+    facts = {"steps": asdict(steps), "rows": rows, "orderings": compared}
     show(text, facts, as_json=as_json)
 
 
