@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from stillmotion.queueing.database import transaction
+
 FILE_NAME = "limits.sqlite"
 PLACE_SECONDS = 60.0
 """A process that is silent for so long has given back its places."""
@@ -111,15 +113,9 @@ class SharedCounters:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            connection = self._connection = self._connection or self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            self._connection = self._connection or self._open()
+            with transaction(self._connection) as connection:
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
