@@ -40,8 +40,8 @@ from stillmotion.runtime.compiling import (
     Compiling,
     Mode,
     check_compiler,
-    chosen,
     compiling_for,
+    compiling_of,
 )
 
 NUM_FRAMES = 4
@@ -303,12 +303,12 @@ def test_inductor_gives_the_same() -> None:
 
 def test_how_is_chosen() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert chosen("off", cuda, 1) is None
-    assert chosen("auto", cuda, 1) == Compiling(mode="reduce-overhead")
-    assert chosen("max-autotune", cpu, SMALL_CALL) == Compiling(mode="max-autotune")
-    assert chosen(EAGER, cpu, 1) is EAGER
+    assert compiling_of("off", cuda, 1) is None
+    assert compiling_of("auto", cuda, 1) == Compiling(mode="reduce-overhead")
+    assert compiling_of("max-autotune", cpu, SMALL_CALL) == Compiling(mode="max-autotune")
+    assert compiling_of(EAGER, cpu, 1) is EAGER
     with pytest.raises(InputError, match="--compile is 'fast'; it can be off, auto, default"):
-        chosen("fast", cpu, 1)
+        compiling_of("fast", cpu, 1)
     assert [Compiling(mode=mode).uses_graphs for mode in get_args(Mode)] == [False, True, True]
 
 

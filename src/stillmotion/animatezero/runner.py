@@ -36,7 +36,7 @@ from stillmotion.media.pixels import from_pixels
 from stillmotion.media.still import Still
 from stillmotion.models.decoding import decode
 from stillmotion.models.motion_files import version_of
-from stillmotion.runtime.compiling import Compiling, chosen
+from stillmotion.runtime.compiling import Compiling, compiling_of
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Runner:
         choice = self.setup.compiling or self.pipe.compiling
         at_once = self.sampling.uses_guidance and not self.setup.memory.sequential_guidance
         height, width = self._latent_shape()[-2:]
-        return chosen(choice, self._device, (1 + int(at_once)) * num_rows * height * width)
+        return compiling_of(choice, self._device, (1 + int(at_once)) * num_rows * height * width)
 
     def _row_embeds(self, prompt: Prompt, rows: list[int]) -> Tensor:
         """((g r) n d) for the rows of the U-Net's batch, unconditional half first."""

@@ -19,7 +19,7 @@ from stillmotion.dynamicrafter.scheduler import DynamiCrafterScheduler
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
 from stillmotion.media.lost_detail import with_lost_detail
 from stillmotion.models.decoding import decode
-from stillmotion.runtime.compiling import OFF, Compiling, chosen
+from stillmotion.runtime.compiling import OFF, Compiling, compiling_of
 from stillmotion.runtime.memory import MemoryPlan
 
 Picture = NDArray[np.uint8]
@@ -83,7 +83,9 @@ class ClipJob:
         branches = 1 if self.memory.sequential_guidance else num_branches
         frames = min(self.num_frames, pipe.config.trained_frames)
         height, width = (side // pipe.vae_scale_factor for side in self.size)
-        return chosen(self.compiling, pipe._execution_device, branches * frames * height * width)
+        return compiling_of(
+            self.compiling, pipe._execution_device, branches * frames * height * width
+        )
 
     def _start(self, scheduler: DynamiCrafterScheduler, noise: Tensor) -> Tensor:
         if self.settings.start_timestep is None:

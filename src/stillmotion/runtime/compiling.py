@@ -85,7 +85,9 @@ def check_compiler(choice: str, device: torch.device) -> None:
         )
 
 
-def chosen(choice: Compiling | str, device: torch.device, num_positions: int) -> Compiling | None:
+def compiling_of(
+    choice: Compiling | str, device: torch.device, num_positions: int
+) -> Compiling | None:
     """How to compile as `choice` says, for calls as in `compiling_for`; None: not at all.
 
     Raises InputError for a name that is none of `CHOICES`.
