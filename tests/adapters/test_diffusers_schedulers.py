@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 import torch
 from diffusers import (
     DDPMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -18,7 +20,11 @@ from diffusers import (
 from tests.tiny_models import tiny_scheduler
 from torch import Tensor
 
-from stillmotion.adapters.diffusers_schedulers import check_repeatable, sampled_alpha_bars
+from stillmotion.adapters.diffusers_schedulers import (
+    check_repeatable,
+    draws_no_noise,
+    sampled_alpha_bars,
+)
 from stillmotion.errors import ModelError
 
 STEPS = 5
@@ -105,3 +111,31 @@ def test_schedulers_with_a_memory_are_refused(scheduler: Any) -> None:
     name = type(scheduler).__name__
     with pytest.raises(ModelError, match=rf"time travel needs .*DDIMScheduler.*has {name}\."):
         check_repeatable(scheduler, "time travel")
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        tiny_scheduler(),
+        EulerDiscreteScheduler(),
+        DPMSolverMultistepScheduler(),
+        DEISMultistepScheduler(),
+        PNDMScheduler(skip_prk_steps=True),
+        UniPCMultistepScheduler(),
+        DDPMScheduler(),
+        EulerAncestralDiscreteScheduler(),
+        DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"),
+    ],
+    ids=lambda scheduler: f"{type(scheduler).__name__} {scheduler.config.get('algorithm_type')}",
+)
+def test_what_is_known_to_draw_no_noise_draws_none(scheduler: Any) -> None:
+    timed(scheduler)
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    takes = "generator" in inspect.signature(scheduler.step).parameters
+    options = {"generator": generator} if takes else {}
+    z = random(0)
+    for timestep in scheduler.timesteps[:3]:
+        scaled = scheduler.scale_model_input(z, timestep)
+        z = scheduler.step(0.1 * scaled, timestep, z, **options).prev_sample
+    assert torch.equal(generator.get_state(), before) == draws_no_noise(scheduler)

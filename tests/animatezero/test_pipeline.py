@@ -434,6 +434,7 @@ def test_a_call_is_draw_and_animate(pipe, still, sampling) -> None:
         num_inference_steps=3,
         guidance_scale=2.0,
         generator=torch.Generator().manual_seed(1),
+        draws_beside=False,
     )
     assert torch.equal(call.latents, verbs.latents)
     assert np.array_equal(np.stack(call.frames[0]), verbs.frames[0])

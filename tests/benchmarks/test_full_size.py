@@ -21,6 +21,7 @@ from stillmotion.benchmarks.call import CountedCall, count_calls
 from stillmotion.benchmarks.counting import OTHER, Counts, Tally, kind_of
 from stillmotion.benchmarks.full_size import (
     ANIMATEZERO,
+    BESIDE,
     CONTROLLED,
     DIFFUSERS,
     DRAW,
@@ -63,6 +64,8 @@ EXPECTED = {
     (ANIMATEZERO, CONTROLLED + UNFUSED): Cost(34_014_449_664_000, 152481, 2080.1, 1584, 640, 13212),
     (ANIMATEZERO, LOCKSTEP): Cost(35_550_462_115_840, 113153, 1870.6, 930, 680, 3960),
     (ANIMATEZERO, LOCKSTEP + UNFUSED): Cost(35_523_786_342_400, 161202, 2210.6, 1648, 680, 17819),
+    (ANIMATEZERO, BESIDE): Cost(35_599_954_903_040, 115019, 1870.1, 1039, 680, 5528),
+    (ANIMATEZERO, BESIDE + UNFUSED): Cost(35_573_279_129_600, 163067, 2210.1, 1757, 680, 19387),
     (ANIMATEZERO, DRAW): Cost(1_558_889_267_200, 5257, 110.0, 488, 40, 138),
     (ANIMATEZERO, DRAW + UNFUSED): Cost(1_558_889_267_200, 6116, 130.0, 618, 40, 226),
     (ANIMATEZERO, DECODE): Cost(2_514_518_933_504, 8048, 384.0, 140, 128, 32),
@@ -273,6 +276,15 @@ def test_the_row_in_lockstep_costs_less_than_a_pass_of_its_own(found: Found) -> 
     counts = named(found(ANIMATEZERO))
     more = counts[LOCKSTEP].total.flops - counts[CONTROLLED].total.flops
     assert 0.95 < more / counts[DRAW].total.flops < 1
+
+
+def test_drawing_beside_takes_fewer_operations_for_as_many_flops(found: Found) -> None:
+    """Keys and values of two rows in each layer instead of one, and 131 operations, not 488."""
+    counts = named(found(ANIMATEZERO))
+    beside, alone = counts[BESIDE].total, counts[CONTROLLED].total
+    draw = counts[DRAW].total
+    assert beside.flops - alone.flops < 1.001 * draw.flops
+    assert beside.operations - alone.operations < 0.3 * draw.operations
 
 
 def test_contexts_are_projected_once(found: Found) -> None:

@@ -10,6 +10,7 @@ from stillmotion.benchmarks.call import Call, CountedCall, count_calls
 from stillmotion.benchmarks.counting import Counts, Tally
 from stillmotion.benchmarks.full_size import (
     ANIMATEZERO,
+    BESIDE,
     CONTROLLED,
     DIFFUSERS,
     LOCKSTEP,
@@ -42,6 +43,7 @@ FOUND = [
     made_up(PLAIN, 35.5, 75),
     made_up(CONTROLLED, 34.2, 76),
     made_up(LOCKSTEP, 35.0, 50),
+    made_up(BESIDE, 35.6, 74),
 ]
 
 
@@ -51,9 +53,11 @@ def test_targets_are_judged() -> None:
         (PLAIN, "TFLOP"): (35.5, True),
         (CONTROLLED, "TFLOP"): (34.2, False),
         (LOCKSTEP, "TFLOP"): (35.0, True),
+        (BESIDE, "TFLOP"): (35.6, True),
         (PLAIN, "bytes, of diffusers'"): (0.75, True),
         (CONTROLLED, "bytes, of diffusers'"): (0.76, False),
         (LOCKSTEP, "bytes, of diffusers'"): (0.5, True),
+        (BESIDE, "bytes, of diffusers'"): (0.74, True),
     }
 
 

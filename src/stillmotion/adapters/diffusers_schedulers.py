@@ -6,6 +6,7 @@ Pinned by tests/adapters/test_diffusers_schedulers.py.  The facts:
 * Multistep schedulers and those in sigma scaling count their steps in `_step_index`, so a step
   cannot be repeated; PNDM counts them too, and keeps earlier predictions in `ets`.  DDIM and DDPM
   know only the timestep that they are given.
+* What a step draws from its generator: nothing in those of `_NOISELESS`, without eta.
 * Sigma scaling (Euler and its kin) shows in `init_noise_sigma`, which is 1 for all others.
 """
 
@@ -14,9 +15,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 from stillmotion.errors import ModelError
+
+_NOISELESS = (
+    DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
+    PNDMScheduler, UniPCMultistepScheduler,
+)  # fmt: skip
+
+
+def draws_no_noise(scheduler: Any) -> bool:
+    """Whether its steps, without eta, are known to be the same for any generator."""
+    is_sde = str(scheduler.config.get("algorithm_type", "")).startswith("sde")
+    return type(scheduler) in _NOISELESS and not is_sde
 
 
 def sampled_alpha_bars(scheduler: Any) -> Tensor:

@@ -25,18 +25,50 @@ class Anchor:
         return self.trajectory[step : step + 1]
 
 
+class DrawnAnchor:
+    """A still that is drawn while its clip is made, one step ahead of the frames: frame 1.
+
+    Its row runs beside them through the same calls of the network and the scheduler, which cost
+    little more for it, where drawing it first costs a call of its own for every step.
+    """
+
+    frame = 0
+
+    def __init__(self, z_t: Tensor) -> None:
+        """`z_t` (1 c h w): its latents before the first step."""
+        self._latents = [z_t]
+
+    @property
+    def trajectory(self) -> Tensor:
+        """What has been drawn of it (s+1 c h w)."""
+        return torch.cat(self._latents)
+
+    def at(self, step: int) -> Tensor:
+        """Its latents before step `step` (1 c h w), or after the last that was made."""
+        return self._latents[step]
+
+    def put(self, latents: Tensor, step: int) -> None:
+        """Its latents before step `step`; what is known already, by time travel, stays."""
+        if step == len(self._latents):
+            self._latents.append(latents)
+
+
 class Anchors:
     """The given frames of one clip, used as the settings say."""
 
-    def __init__(self, anchors: Sequence[Anchor], settings: AnimateZeroSettings) -> None:
+    def __init__(
+        self, anchors: Sequence[Anchor | DrawnAnchor], settings: AnimateZeroSettings
+    ) -> None:
         self._inserted = anchors if settings.insert_latents else ()
-        self._references = anchors if settings.needs_reference_row else ()
+        given = [one for one in anchors if isinstance(one, Anchor)]
+        self._drawn = [one for one in anchors if isinstance(one, DrawnAnchor)]
+        self._references = given if settings.needs_reference_row else []
         self._corrects = settings.drift_correction
 
     @property
     def num_references(self) -> int:
         """Rows that run beside the video."""
-        return len(self._references)
+        return len(self._references) + len(self._drawn)
 
     @property
     def has_both_ends(self) -> bool:
@@ -63,5 +95,16 @@ class Anchors:
 
     def references(self, step: int) -> Tensor | None:
         """What runs beside the video (1 c k h w), if anything does."""
-        rows = [anchor.trajectory[step] for anchor in self._references]
-        return torch.stack(rows, dim=1).unsqueeze(0) if rows else None
+        rows = [anchor.at(step) for anchor in self._references]
+        return torch.stack(rows, dim=2) if rows else None
+
+    def with_drawn(self, latents: Tensor, step: int) -> Tensor:
+        """`latents` (1 c f h w) before step `step`, behind the still that is drawn beside them."""
+        rows = [one.at(step).unsqueeze(2) for one in self._drawn]
+        return torch.cat([*rows, latents], dim=2) if rows else latents
+
+    def without_drawn(self, rows: Tensor, step: int) -> Tensor:
+        """The frames of `with_drawn`, denoised to before step `step`; the still is kept."""
+        for place, one in enumerate(self._drawn):
+            one.put(rows[:, :, place], step)
+        return rows[:, :, len(self._drawn) :]

@@ -20,14 +20,16 @@ def control_adapters(
     """What changes the U-Net as `settings` say; nothing for plain AnimateDiff in diffusers.
 
     `ends` is given if the last frame is.  If the settings need reference rows, `context` must
-    have one for each given frame, else none.  With `every_attention` those over frames that the
-    settings leave as they are get a form of this package too, as `LeanMotion` needs it.
+    have one for each given frame, else none, or one for a still that is drawn beside.  With
+    `every_attention` those over frames that the settings leave as they are get a form of this
+    package too, as `LeanMotion` needs it.
     """
     adapters: list[Adapter] = []
     if settings.frame_norm == "per_frame":
         adapters.append(PerFrameNorm())
     if settings.share_keys_values:
-        adapters.append(SharedKeysValues(context, ends))
+        apart = bool(context.num_reference_rows) and not settings.needs_reference_row
+        adapters.append(SharedKeysValues(context, ends, apart=apart))
     if context.num_reference_rows:
         adapters.append(ReferenceRows(context))
     adapters.append(WindowAttention(settings, context.num_frames, ends, everywhere=every_attention))

@@ -25,6 +25,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from stillmotion.adapters.diffusers_schedulers import draws_no_noise
 from stillmotion.adapters.diffusers_sites import is_motion_parameter
 from stillmotion.animatezero.arguments import (
     check_options,
@@ -216,8 +217,9 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
 
         `image` is a photograph (PIL or uint8 h w 3), `still` a `Still`; either may be a list, as
         may `prompt`.  A generator gives the noise of the still first, then that of the frames, so
-        one with seed s gives what `draw` and `animate` give for s.  `output_type` is "pil", "np",
-        "pt" or "latent".  Raises InputError as `draw` and `animate` do.
+        one with seed s gives what `draw` and `animate` give for s: but for rounding, since the
+        still is drawn in the same calls of the U-Net as its frames, unless `draws_beside` is
+        False.  `output_type` is "pil", "np", "pt" or "latent".  Raises InputError as they do.
         """
         check_options(options)
         check_output_type(output_type)
@@ -225,7 +227,10 @@ class AnimateZeroPipeline(AnimateDiffPipeline):  # type: ignore[misc]
         noise, last = options.get("latents"), options.get("last_frame")
         clips = clips_from_call(prompt, stills, generator, noise, last, num_frames)
         control, own = options.get("control"), sampling_from(options, clips[0].still)
-        run = Run.of(num_frames, own, control, options, decode=output_type != "latent")
+        run = Run.of(
+            num_frames, own, control, options, decode=output_type != "latent",
+            may_draw_beside=options.get("draws_beside", True) and draws_no_noise(self.scheduler),
+        )  # fmt: skip
         with self.progress_bar(total=run.num_steps(clips)) as bar:
             made = joined(list(self._make(clips, run, lambda done, total: bar.update())))
         frames = convert_frames(made.frames, output_type) if run.decode else made.latents

@@ -69,8 +69,8 @@ class CallOptions(AnimateExtras, total=False):
     """Options of `AnimateZeroPipeline.__call__` beyond the first few.
 
     The first six are the fields of `SamplingSettings`.  `latents` (b c f h w) is the standard
-    normal noise to start the frames from, instead of a draw from `generator`.  The rest is as for
-    `animate`.
+    normal noise to start the frames from, instead of a draw from `generator`.  `draws_beside`:
+    see `Run`; True by default.  The rest is as for `animate`.
     """
 
     num_inference_steps: int
@@ -81,6 +81,7 @@ class CallOptions(AnimateExtras, total=False):
     clip_skip: int
     control: AnimateZeroSettings
     latents: Tensor
+    draws_beside: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,25 @@ class Run:
     callback: StepCallback | None = None
     on_preview: OnPreview | None = None
     decode: bool = True
+    may_draw_beside: bool = False
+    """Draw a still that is not given in the same calls as its frames, where that is the same but
+    for rounding: saves the calls of its own."""
+
+    def draws_beside(self, clip: Clip) -> bool:
+        """Whether the still of `clip` is drawn beside its frames.
+
+        Approximate speeds would draw another still, texts along the clip are the frames', and who
+        saves memory has none for another row.
+        """
+        return (
+            self.may_draw_beside
+            and self.control.needs_trajectory
+            and clip.still is None
+            and clip.last is None
+            and isinstance(clip.prompt, str)
+            and speed_of(self.setup.speed).is_exact
+            and not self.setup.memory.sequential_guidance
+        )
 
     @classmethod
     def of(
@@ -140,6 +160,7 @@ class Run:
         extras: Mapping[str, Any],
         *,
         decode: bool = True,
+        may_draw_beside: bool = False,
     ) -> Run:
         """From the arguments of a call and its options beyond the first few."""
         return cls(
@@ -150,6 +171,7 @@ class Run:
             callback=extras.get("callback_on_step_end"),
             on_preview=extras.get("on_preview"),
             decode=decode,
+            may_draw_beside=may_draw_beside,
         )
 
     def num_steps(self, clips: Sequence[Clip]) -> int:
@@ -160,7 +182,7 @@ class Run:
             return uses
         given = [still for clip in clips for still in (clip.still, clip.last)]
         photographs = sum(still is not None and still.latents is None for still in given)
-        to_draw = sum(clip.still is None for clip in clips)
+        to_draw = sum(clip.still is None and not self.draws_beside(clip) for clip in clips)
         inverting = self.setup.photograph.num_predictions(steps)
         return uses + steps * to_draw + inverting * photographs
 

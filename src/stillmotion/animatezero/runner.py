@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stillmotion.adapters.text_encoder import encode_prompt
-from stillmotion.animatezero.anchors import Anchor
+from stillmotion.animatezero.anchors import Anchor, DrawnAnchor
 from stillmotion.animatezero.checks import drawing_identity, size_of
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.guide import FrameControl
@@ -74,25 +75,24 @@ class Runner:
         frames; a seed thus means the same however the clip is asked for.
         """
         still, still_noise = clip.still, self._noise(clip.generator)
-        words = _words_at_ends(clip.prompt)
-        if still is None and run.control.needs_trajectory:
-            still = self._draw(words[0], still_noise, clip.generator)
+        beside = run.draws_beside(clip)
+        if still is None and run.control.needs_trajectory and not beside:
+            still = self._draw(_words_at_ends(clip.prompt)[0], still_noise, clip.generator)
         ends = ((0, still), (run.num_frames - 1, clip.last))
         given = {frame: one for frame, one in ends if one is not None}
-        references = [*given] if run.control.needs_reference_row else []
+        references = [0] if beside else [*given] if run.control.needs_reference_row else []
         rows = [*references, *range(run.num_frames)]
         noise = self._frame_noise(clip, run.num_frames)
         denoiser = self._denoiser(clip.prompt, rows, clip.generator)
+        anchors: list[Anchor | DrawnAnchor] = []
+        if beside:
+            anchors = [DrawnAnchor(still_noise * denoiser.scheduler.init_noise_sigma)]
+        elif run.control.needs_trajectory:
+            anchors = [*self._anchors(given, still_noise, clip)]
         start = Start(
             noise=noise,
             more_noise=lambda: self._noise(clip.generator, run.num_frames),
-            anchors=[
-                Anchor(frame, self._trajectory(one, still_noise, (words[frame > 0], at), clip))
-                for frame, one in given.items()
-                # Without a guide all frames of a text are alike, and a loop is inverted once.
-                for at in [frame if self.setup.guide else 0]
-                if run.control.needs_trajectory
-            ],
+            anchors=anchors,
             # Texts along the clip can ask for another light.
             keeps_colours=isinstance(clip.prompt, str) or clip.prompt.is_constant,
             norms_across_frames=version_of(self.pipe.unet) == "v1",
@@ -205,6 +205,14 @@ class Runner:
                 f"{self._latent_shape(num_frames)}."
             )
         return clip.noise.to(self._device, self.pipe.text_encoder.dtype)
+
+    def _anchors(self, given: dict[int, Still], noise: Tensor, clip: Clip) -> Iterator[Anchor]:
+        """The stills that are given for some frames, with latents; `noise` for photographs'."""
+        words = _words_at_ends(clip.prompt)
+        for frame, still in given.items():
+            # Without a guide all frames of a text are alike, and a loop is inverted once.
+            place = (words[frame > 0], frame if self.setup.guide else 0)
+            yield Anchor(frame, self._trajectory(still, noise, place, clip))
 
     def _trajectory(
         self, still: Still, noise: Tensor, place: tuple[str, int], clip: Clip

@@ -16,7 +16,7 @@ from torch import Tensor
 from stillmotion.adapters.adapter import Adapter, FrameContext, adapted
 from stillmotion.adapters.diffusers_schedulers import sampled_alpha_bars
 from stillmotion.adapters.v1_norm import AcrossFramesResnetNorm
-from stillmotion.animatezero.anchors import Anchor, Anchors
+from stillmotion.animatezero.anchors import Anchor, Anchors, DrawnAnchor
 from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.settings import AnimateZeroSettings
@@ -57,8 +57,8 @@ class Start:
     """Standard normal (1 c f h w)."""
     more_noise: Callable[[], Tensor]
     """As much again, for time travel."""
-    anchors: Sequence[Anchor] = ()
-    """Frame 1 if it is given, then the last frame if that is given too."""
+    anchors: Sequence[Anchor | DrawnAnchor] = ()
+    """Frame 1 if it is given or drawn beside, then the last frame if that is given too."""
     keeps_colours: bool = True
     """Whether nothing asks for other colours than those of the anchors, see `level_colours`."""
     norms_across_frames: bool = False
@@ -130,8 +130,10 @@ def animate_latents(
             timestep, reference = timesteps[index], anchors.references(index)
             for left in reversed(range(times)):
                 z_t = z
-                z, prediction = denoise(denoiser, z_t, timestep, reference, next(calls))
+                rows = anchors.with_drawn(z_t, index)
+                rows, prediction = denoise(denoiser, rows, timestep, reference, next(calls))
                 hooks.denoised()
+                z = anchors.without_drawn(rows, index + 1)
                 z = anchors.correct(z, index + 1)
                 if start.keeps_colours and index + 1 == len(timesteps):
                     z = anchors.level(z, index + 1)
@@ -141,7 +143,8 @@ def animate_latents(
                     back = renoise(z, fresh, bars[index], bars[index + 1])
                     z = anchors.insert(back, index)
             if hooks.on_step is not None:
-                replaced = hooks.on_step(Step(index, timestep, z, z_t, prediction))
+                said = prediction[:, :, -num_frames:]
+                replaced = hooks.on_step(Step(index, timestep, z, z_t, said))
                 z = z if replaced is z else anchors.insert(replaced, index + 1)
     return z
 

@@ -37,16 +37,25 @@ def attend_to_row(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return global_attention(folded, k, v).view_as(rows_behind_heads).transpose(1, 2)
 
 
+def laid_as_tokens(q: Tensor) -> Tensor:
+    """Room for what (b r heads n d) queries find, lying as the output projection reads it."""
+    b, r, heads, n, d = q.shape
+    return q.new_empty(b, r, n, heads, d).transpose(2, 3)
+
+
 class SharedKeysValues(Adapter):
     """All rows of a video use the keys and values of its first row in spatial self-attention.
 
     The first row is frame 1, or the reference row if the context has one.  With both ends given,
-    results with those of the last frame (or second reference row) are blended in.  Guidance
-    halves and samples never mix.
+    results with those of the last frame (or second reference row) are blended in.  With `apart`
+    the reference row sees itself, and all frames see frame 1.  Guidance halves and samples never
+    mix.
     """
 
-    def __init__(self, context: FrameContext, ends: EndBlend | None = None) -> None:
-        self._context, self._ends = context, ends
+    def __init__(
+        self, context: FrameContext, ends: EndBlend | None = None, *, apart: bool = False
+    ) -> None:
+        self._context, self._ends, self._apart = context, ends, apart
 
     def sites(self, model: nn.Module) -> tuple[str, ...]:
         return tuple(spatial_self_attentions(model))
@@ -58,6 +67,11 @@ class SharedKeysValues(Adapter):
     def _attend(self, layer: ProjectedAttention, x: Tensor) -> Tensor:
         rows = self._context.unfold(x)
         q = self._context.unfold(layer.split(layer.to_q(x)))
+        if self._apart:
+            out = laid_as_tokens(q)
+            out[:, :1] = self._attend_to(rows[:, 0], q[:, :1], layer)
+            out[:, 1:] = self._attend_to(rows[:, 1], q[:, 1:], layer)
+            return layer.output(out.flatten(0, 1))
         from_start = self._attend_to(rows[:, 0], q, layer)
         if self._ends is None:
             return layer.output(from_start.flatten(0, 1))

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from diffusers import AnimateDiffPipeline
 from torch import Tensor
 
 from stillmotion.animatezero.memory import apply_plan, store_float8
 from stillmotion.animatezero.pipeline import AnimateZeroPipeline
+from stillmotion.animatezero.requests import seeded
 from stillmotion.animatezero.settings import FIG6_ROWS, PAPER, AnimateZeroSettings
 from stillmotion.benchmarks.contenders import Contender, Made, Prepared
 from stillmotion.benchmarks.ladder import saving_contenders
@@ -29,9 +31,11 @@ ANIMATEDIFF, ANIMATEZERO = "animatediff", "animatezero"
 """Groups."""
 DIFFUSERS, LITERAL, OURS = "diffusers", "literal", "ours"
 """Names of those that others are held against."""
-OURS_COMPILED, OURS_SEQUENTIAL, OURS_8BIT, OURS_FEW_STEPS = (
-    "ours-compiled", "ours-sequential", "ours-8bit", "ours-4-steps",
+OURS_BEFORE, OURS_COMPILED, OURS_SEQUENTIAL, OURS_8BIT, OURS_FEW_STEPS = (
+    "ours-drawn-before", "ours-compiled", "ours-sequential", "ours-8bit", "ours-4-steps",
 )  # fmt: skip
+Draws = Literal["beside", "before", "not"]
+"""When the still is drawn: in the calls of its frames, in calls of its own before, or never."""
 FEW_STEPS = 4
 PLAIN = replace(FIG6_ROWS["a"], frame_norm="across_frames")
 """AnimateDiff as diffusers computes it."""
@@ -43,7 +47,7 @@ def clip_contenders(*, compiles: bool, each_saving: bool = True) -> tuple[Conten
         *_diffusers(compiles=compiles),
         Contender(
             name="ours-animatediff", title="AnimateDiff by this package", group=ANIMATEDIFF,
-            label="exact", against=DIFFUSERS, prepare=partial(our_clip, control=PLAIN, draws=False),
+            label="exact", against=DIFFUSERS, prepare=partial(our_clip, control=PLAIN, draws="not"),
         ),
         Contender(
             name=LITERAL, title="AnimateZero by the letter", group=ANIMATEZERO,
@@ -52,6 +56,10 @@ def clip_contenders(*, compiles: bool, each_saving: bool = True) -> tuple[Conten
         Contender(
             name=OURS, title="AnimateZero by this package", group=ANIMATEZERO, label="exact",
             against=LITERAL, prepare=our_clip,
+        ),
+        Contender(
+            name=OURS_BEFORE, title="the same, its still drawn before", group=ANIMATEZERO,
+            label="exact", against=LITERAL, prepare=partial(our_clip, draws="before"),
         ),
         *(saving_contenders(our_clip, ANIMATEZERO, LITERAL) if each_saving else ()),
         *_compiled(compiles=compiles),
@@ -111,7 +119,8 @@ def _speeds() -> list[Contender]:
     return [
         Contender(
             name=f"ours-{name}", title=f"this package, --speed {name}", group=ANIMATEZERO,
-            label="approximate", against=OURS, prepare=partial(our_clip, animating={"speed": name}),
+            label="approximate", against=OURS_BEFORE,
+            prepare=partial(our_clip, draws="before", animating={"speed": name}),
         )
         for name, speed in SPEEDS.items()
         if not speed.is_exact
@@ -174,17 +183,17 @@ def our_clip(
     stage: ClipStage,
     *,
     control: AnimateZeroSettings = PAPER,
-    draws: bool = True,
+    draws: Draws = "beside",
     memory: MemoryPlan | None = None,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     extras: Mapping[str, Any] | None = None,
     animating: Mapping[str, Any] | None = None,
 ) -> Prepared:
-    """This package's pipeline: draws a still and animates it, or without `draws` the frames alone.
+    """This package's pipeline: draws a still and animates it, or the frames alone.
 
     `num_steps` and `guidance_scale` are in place of those asked for; `extras` are options of the
-    pipeline for both parts, `animating` for the second.
+    pipeline for both parts, `animating` for the second where the still is drawn before.
     """
     pipe, clip = stage.pipe, stage.clip
     plan = (memory or MemoryPlan()).on(stage.device)
@@ -198,7 +207,7 @@ def our_clip(
     def run(steps: int) -> Made:
         sampling = stage.sampling(num_steps or steps, guidance_scale=scale)
         with _planned(pipe, plan):
-            if draws:
+            if draws == "before":
                 [still] = pipe.draw(clip.prompt, seeds=[clip.seed], sampling=sampling, **given)
                 made = pipe.animate(
                     still,
@@ -209,11 +218,15 @@ def our_clip(
                     **(animating or {}),
                 )
                 return Made(latents=made.latents, frames=made.frames[0])
+            start: dict[str, Any] = {"generator": seeded(clip.seed)}
+            if draws == "not":
+                start = {"latents": _noise(stage)}
             made = pipe(
-                clip.prompt, num_frames=clip.num_frames, latents=_noise(stage), control=control,
-                output_type="np", **vars(sampling), **given,
+                clip.prompt, num_frames=clip.num_frames, control=control, output_type="np",
+                **start, **vars(sampling), **given,
             )  # fmt: skip
-            return Made(latents=made.latents)
+            frames = (made.frames[0] * 255).round().astype(np.uint8)
+            return Made(latents=made.latents, frames=frames)
 
     return Prepared(run=run, networks=networks_of(pipe))
 

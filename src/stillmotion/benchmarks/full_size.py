@@ -22,7 +22,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from stillmotion.adapters.lean_savings import Savings
-from stillmotion.animatezero.anchors import Anchor
+from stillmotion.animatezero.anchors import Anchor, DrawnAnchor
 from stillmotion.animatezero.denoiser import Denoiser
 from stillmotion.animatezero.sampling import Hooks, Start, animate_latents, draw_trajectory
 from stillmotion.animatezero.settings import FIG6_ROWS, AnimateZeroSettings
@@ -48,8 +48,8 @@ from stillmotion.errors import InputError
 from stillmotion.evaluation.memory import FULL_SIZE
 
 ANIMATEZERO = "animatezero"
-DIFFUSERS, PLAIN, CONTROLLED, LOCKSTEP, DRAW = (
-    "diffusers", "animatediff", "animatezero", "lockstep", "draw",
+DIFFUSERS, PLAIN, CONTROLLED, LOCKSTEP, BESIDE, DRAW = (
+    "diffusers", "animatediff", "animatezero", "lockstep", "drawn-beside", "draw",
 )  # fmt: skip
 """Names of calls of AnimateZero's networks, besides `DECODE`."""
 MODELS = (ANIMATEZERO, *VIDEO_MODELS)
@@ -96,6 +96,10 @@ def _animatezero_calls() -> Iterator[Call]:
     for name, (title, settings) in controls.items():
         count = partial(animate_call, settings, size)
         yield from with_and_without_kernels(ANIMATEZERO, name, title, count, DIFFUSERS)
+    yield from with_and_without_kernels(
+        ANIMATEZERO, BESIDE, "AnimateZero and drawing its still, in one call",
+        partial(animate_call, AnimateZeroSettings(), size, draws_beside=True), DIFFUSERS,
+    )  # fmt: skip
     yield from with_and_without_kernels(
         ANIMATEZERO, DRAW, "drawing the still, one step", partial(_draw_call, size)
     )
@@ -145,13 +149,18 @@ def animate_call(
     savings: Savings | None = None,
     *,
     step: int = 1,
+    draws_beside: bool = False,
 ) -> Counts:
     """A guided prediction of `animate_latents`, with one given still if the settings use it.
 
-    `size` is that of the latents (h w); `step` the first (0) or a later one (1).
+    `size` is that of the latents (h w); `step` the first (0) or a later one (1).  With
+    `draws_beside` the still is not given, but drawn in the same calls.
     """
-    denoiser = _denoiser(NUM_FRAMES + int(settings.needs_reference_row), savings)
-    still = Anchor(0, meta(NUM_STEPS + 1, LATENT_CHANNELS, *size))
+    has_reference = draws_beside or settings.needs_reference_row
+    denoiser = _denoiser(NUM_FRAMES + int(has_reference), savings)
+    still: Anchor | DrawnAnchor = Anchor(0, meta(NUM_STEPS + 1, LATENT_CHANNELS, *size))
+    if draws_beside:
+        still = DrawnAnchor(meta(1, LATENT_CHANNELS, *size))
     noise = meta(1, LATENT_CHANNELS, NUM_FRAMES, *size)
     start = Start(
         noise=noise,
