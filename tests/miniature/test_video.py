@@ -105,7 +105,7 @@ def test_each_stage_begins_with_what_those_before_learned(trained: Path) -> None
 
 def test_pictures_are_the_frames_of_the_latents(trained: Path) -> None:
     video = VideoWorkshop(shop(trained))
-    source = video._source(video._encoder())
+    source = video._source(video._encoder(), None)
     clips = source.batch(3, generator(4))
     assert clips.latents.shape[:3] == (3, 8, 16)
     assert clips.pace is not None

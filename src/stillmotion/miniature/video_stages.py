@@ -6,9 +6,11 @@ Each saves what it made below `dynamicrafter/<stage>`; the next begins there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPVisionModel
@@ -30,15 +32,19 @@ from stillmotion.miniature.text_to_image import StillDiffusionStage, build_unet
 from stillmotion.miniature.video import (
     LATENTS_FILE,
     NAMED_LOOK,
+    NAMED_MOTION,
     VideoFormat,
     VideoNoising,
     VideoSource,
     video_latents,
+    video_scene,
 )
+from stillmotion.miniature.whitening import WhitenedText
 from stillmotion.runtime.seeds import derive_seed
 
 _FOLDER = "dynamicrafter"
 _CONTEXT, _UNET = "image_context", "unet"
+_WHITENING_CAPTIONS = 2000
 _ATTENTION_FILE = "image_attention.safetensors"
 _PREVIOUS = {"adapt": "video", "joint": "adapt", "finish": "joint", "interpolation": "finish"}
 OWN_STAGES: Mapping[str, TrainingStage] = {
@@ -118,11 +124,13 @@ class VideoWorkshop:
         image_unet = self._image_unet()
         unet = self.shop.built(lambda: text_to_video_from_image(image_unet))
         stage = replace(training_everything(STAGES["base"]), name="video")
-        source = self._source(None)
+        whitened = self._whitened()
         training = StageTraining(
-            stage, self._batch("video"), source, unet, VideoNoising(NOISY_BIAS)
-        )
-        self.shop.train(training, self.recipe.budgets["video"].loop)
+            stage, self._batch("video"), self._source(None, whitened), unet,
+            VideoNoising(NOISY_BIAS),
+        )  # fmt: skip
+        with whitened.learned_by(unet):
+            self.shop.train(training, self.recipe.budgets["video"].loop)
         unet.save_pretrained(self.folder / "video" / _UNET)
 
     def train(self, run: StageRun, logs: Path | None = None) -> None:
@@ -137,11 +145,14 @@ class VideoWorkshop:
         unet: ContextImageUNet | DynamiCrafterUNet = (
             self._image_network(run) if on_frames else self._video_network(run)
         )
+        # The image model's projections of text rest while it learns to read pictures.
+        whitened = None if on_frames else self._whitened()
         training = StageTraining(
-            run.stage, run.budget.batch, self._source(encoder), unet,
+            run.stage, run.budget.batch, self._source(encoder, whitened), unet,
             VideoNoising() if on_frames else VideoNoising(NOISY_BIAS), context,
         )  # fmt: skip
-        self.shop.train(training, run.budget.loop, logs)
+        with nullcontext() if whitened is None else whitened.learned_by(unet):
+            self.shop.train(training, run.budget.loop, logs)
         if context is not None:
             context.save_pretrained(run.out / _CONTEXT)
         if on_frames:
@@ -181,15 +192,30 @@ class VideoWorkshop:
         encoder.load_state_dict(clip.vision_model.state_dict())
         return encoder.to(self.shop.device)
 
-    def _source(self, encoder: CLIPVisionModel | None) -> VideoSource:
+    def _source(
+        self, encoder: CLIPVisionModel | None, whitened: WhitenedText | None
+    ) -> VideoSource:
         recipe = self.recipe
         form = VideoFormat(
-            count=recipe.video_clips, seed=derive_seed(recipe.seed, "videos"),
-            num_frames=recipe.num_frames, size=recipe.image_size,
+            count=recipe.video_clips, seed=self._clips_seed, num_frames=recipe.num_frames,
+            size=recipe.image_size,
         )  # fmt: skip
         path = self.shop.folder / LATENTS_FILE
         latents = video_latents(path, self.shop.encoder(), form)
-        return VideoSource(latents, form, self.shop.conditioner(), encoder)
+        return VideoSource(latents, form, self.shop.conditioner(), encoder, whitened)
+
+    def _whitened(self) -> WhitenedText:
+        """From captions of the clips that are learned from."""
+        generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "whitening"))
+        count = min(_WHITENING_CAPTIONS, self.recipe.video_clips)
+        scenes = [video_scene(self._clips_seed, index).scene for index in range(count)]
+        return WhitenedText(
+            self.shop.conditioner()(scenes, generator, domain=NAMED_LOOK, motion=NAMED_MOTION)
+        )
+
+    @property
+    def _clips_seed(self) -> int:
+        return derive_seed(self.recipe.seed, "videos")
 
     def _batch(self, name: str) -> int:
         return self.recipe.budgets[name].batch
