@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from functools import partial
 
@@ -18,6 +19,7 @@ from stillmotion.animatezero.settings import PAPER
 from stillmotion.animatezero.temporal_control import src_index
 from stillmotion.benchmarks import arenas as known_arenas
 from stillmotion.benchmarks import clip_contenders as clip_contenders_module
+from stillmotion.benchmarks import video_contenders as video_contenders_module
 from stillmotion.benchmarks.attention_contenders import attention_contenders, attention_stage
 from stillmotion.benchmarks.clip_contenders import (
     LITERAL,
@@ -77,7 +79,7 @@ def test_all_who_make_clips_from_text_agree() -> None:
 
 @pytest.mark.slow
 def test_every_rung_of_the_savings_agrees() -> None:
-    found = [clip_contenders(compiles=False), video_contenders("animatezero")]
+    found = [clip_contenders(compiles=False), video_contenders("animatezero", compiles=False)]
     for stage, contenders in zip((clip_stage, video_stage), found, strict=True):
         rungs = arena(stage, tuple(one for one in contenders if one.label != "approximate"))
         held = rungs.only(["animatezero"])
@@ -94,7 +96,7 @@ def test_each_saving_has_its_contender() -> None:
     assert names.index(UNSAVED) == names.index(ladder[0]) - 1
     without = {one.name for one in clip_contenders(compiles=False, each_saving=False)}
     assert without == set(names) - {UNSAVED, *ladder}
-    videos = [one.name for one in video_contenders("d")]
+    videos = [one.name for one in video_contenders("d", compiles=True)]
     assert [name for name in videos if name.startswith(SAVING)] == ladder
 
 
@@ -170,7 +172,7 @@ def test_several_clips_of_a_still_are_several() -> None:
 
 
 def test_the_published_way_gives_our_clip() -> None:
-    found = video_contenders("dynamicrafter", each_saving=False)
+    found = video_contenders("dynamicrafter", compiles=False, each_saving=False)
     results = hold(arena(video_stage, found), ONCE)
     told = {one.contender.name: (one.status, one.why) for one in results.outcomes}
     assert set(told.values()) == {("timed", "")}
@@ -229,7 +231,7 @@ def test_random_video_networks_make_clips() -> None:
     pipe = dynamicrafter_pipeline(Variant.V256, torch.float32, CPU, NARROW)
     clip = ClipSpec(num_frames=16, height=32, width=32)
     stage = VideoStage(pipe=pipe, clip=clip, guidance_rescale=0.7)
-    results = hold(arena(lambda dtype: stage, video_contenders("d")[:2]), ONCE)
+    results = hold(arena(lambda dtype: stage, video_contenders("d", compiles=False)[:2]), ONCE)
     assert [one.why for one in results.outcomes] == ["", ""]
 
 
@@ -278,6 +280,23 @@ def test_ours_is_compiled_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> No
     compiled = hold(arena(clip_stage, found), ONCE).outcomes[2]
     assert (compiled.status, compiled.why) == ("timed", "")
     assert asked == [2 * 4 * 4 * 4]  # halves, frames, height and width of latents
+
+
+@pytest.mark.slow
+def test_dynamicrafter_is_compiled_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def without_inductor(device: torch.device, num_positions: int) -> Compiling:
+        asked.append(num_positions)
+        return Compiling(backend="eager")
+
+    monkeypatch.setattr(video_contenders_module, "compiling_for", without_inductor)
+    found = video_contenders("d", compiles=True, each_saving=False)
+    chosen = tuple(one for one in found if one.name in ("official", "ours", "ours-compiled"))
+    stage = video_stage()
+    compiled = hold(arena(lambda dtype: stage, chosen), ONCE).outcomes[2]
+    assert (compiled.status, compiled.why) == ("timed", "")
+    assert asked == [2 * math.prod(stage.latent_shape[2:])]
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def arenas(
     check(model, only)
     found = [
         _clips(model, device, num_steps, compiles=compiles, each_saving=each_saving),
-        *_videos(model, device, num_steps, each_saving=each_saving),
+        *_videos(model, device, num_steps, compiles=compiles, each_saving=each_saving),
         Arena(
             name=ATTENTION, title="one attention over 16 frames, 512 pixels, 320 channels",
             build=partial(attention_stage, device=device), contenders=attention_contenders(),
@@ -146,7 +146,7 @@ def _clips(
 
 
 def _videos(
-    model: str, device: torch.device, num_steps: int | None, *, each_saving: bool
+    model: str, device: torch.device, num_steps: int | None, *, compiles: bool, each_saving: bool
 ) -> list[Arena]:
     full = dict.fromkeys(_VARIANTS, VIDEO_STEPS)
     groups = {DYNAMICRAFTER: CLIP_STEPS} if model == MINIATURE else full
@@ -155,7 +155,7 @@ def _videos(
             name=group,
             title="a clip from a picture and a text",
             build=partial(video_stage, group, device=device),
-            contenders=video_contenders(group, each_saving=each_saving),
+            contenders=video_contenders(group, compiles=compiles, each_saving=each_saving),
             num_steps=num_steps or own,
         )
         for group, own in groups.items()

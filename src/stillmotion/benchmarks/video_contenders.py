@@ -11,13 +11,16 @@ from stillmotion.benchmarks.ladder import saving_contenders
 from stillmotion.benchmarks.official_dynamicrafter import official_clip
 from stillmotion.benchmarks.stages import VideoStage, networks_of
 from stillmotion.diffusion.speed import SPEEDS
+from stillmotion.runtime.compiling import compiling_for
 from stillmotion.runtime.memory import MemoryPlan
 
 OFFICIAL, OURS, OURS_COMPILED = "official", "ours", "ours-compiled"
 
 
-def video_contenders(group: str, *, each_saving: bool = True) -> tuple[Contender, ...]:
-    """All of them, for one of the networks."""
+def video_contenders(
+    group: str, *, compiles: bool, each_saving: bool = True
+) -> tuple[Contender, ...]:
+    """All of them, for one of the networks; the compiled one, and rungs, only if wanted."""
     own: Any = {"group": group, "label": "exact"}
     return (
         Contender(
@@ -29,6 +32,7 @@ def video_contenders(group: str, *, each_saving: bool = True) -> tuple[Contender
             **own,
         ),
         *(saving_contenders(_ours, group, OFFICIAL) if each_saving else ()),
+        *(_compiled(group) if compiles else ()),
         Contender(
             name="ours-sequential", title="this package, guidance in sequence", against=OURS,
             prepare=partial(_ours, memory=MemoryPlan(sequential_guidance=True, decode_chunk=1)),
@@ -43,6 +47,22 @@ def video_contenders(group: str, *, each_saving: bool = True) -> tuple[Contender
             if not speed.is_exact
         ),
     )  # fmt: skip
+
+
+def _compiled(group: str) -> list[Contender]:
+    return [
+        Contender(
+            name=OURS_COMPILED, title="this package, blocks compiled", group=group,
+            label="exact", against=OURS, prepare=_ours_compiled, is_counted=False,
+        )
+    ]  # fmt: skip
+
+
+def _ours_compiled(stage: VideoStage) -> Prepared:
+    """Compiled as `--compile` does it for a clip of this size."""
+    _, _, frames, height, width = stage.latent_shape
+    compiling = compiling_for(stage.device, 2 * frames * height * width)
+    return _ours(stage, extras={"compiling": compiling})
 
 
 def _ours(
