@@ -16,6 +16,7 @@ from tests.tiny_models import tiny_pipeline, tiny_unet
 from torch import Tensor, nn
 
 from stillmotion.adapters.adapter import FrameContext, adapted
+from stillmotion.adapters.feature_reuse import FeatureReuse
 from stillmotion.animatezero import memory_needs
 from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.loading import load_pipeline
@@ -36,6 +37,7 @@ from stillmotion.animatezero.pipeline import AnimateZeroPipeline
 from stillmotion.animatezero.settings import AnimateZeroSettings
 from stillmotion.diffusion.guidance import classifier_free_guidance
 from stillmotion.diffusion.settings import SamplingSettings
+from stillmotion.diffusion.speed import SPEEDS
 from stillmotion.errors import InputError, ModelError
 from stillmotion.runtime.memory import PRESETS, MemoryPlan
 
@@ -243,6 +245,36 @@ def test_sequential_guidance_halves_the_activations(own: AnimateZeroPipeline) ->
     assert apart.activations / together.activations == pytest.approx(0.5, abs=0.01)
     without = estimate_peak(own, replace(CLIP, uses_guidance=False), MemoryPlan()).denoise
     assert without == apart
+
+
+@pytest.mark.parametrize("in_sequence", [False, True])
+def test_deep_features_that_are_kept_count(own: AnimateZeroPipeline, in_sequence: bool) -> None:
+    """Those of both halves of guidance, from one prediction to the next."""
+    plan, fast = MemoryPlan(sequential_guidance=in_sequence), SPEEDS["fast"]
+    context, reuse = FrameContext(num_frames=CLIP.num_frames), FeatureReuse(fast.kept_skips)
+
+    def call(*halves: int) -> None:
+        rows = len(halves) * CLIP.num_frames
+        latents = torch.zeros(len(halves), 4, CLIP.num_frames, 16, 16)
+        with reuse.call(halves, reuses=False):
+            own.unet(latents, torch.tensor(1), encoder_hidden_states=torch.zeros(rows, 77, 8))
+
+    def two_predictions() -> None:
+        for _ in range(2):
+            for halves in [(0,), (1,)] if in_sequence else [(0, 1)]:
+                call(*halves)
+
+    adapters = [*run_adapters(AnimateZeroSettings(), context, 1), reuse]
+    with torch.no_grad():
+        with adapted(own.unet, adapters):
+            two_predictions()
+        with adapted(own.unet, adapters):
+            real = allocated(two_predictions)
+    counted = estimate_peak(own, CLIP, plan, speed=fast).denoise.activations
+    assert counted == pytest.approx(real, rel=0.02)
+    # Together, these are alive at the peak of the first call as well.
+    more = 1.05 if in_sequence else 1.0
+    assert counted >= more * estimate_peak(own, CLIP, plan).denoise.activations
 
 
 def test_weights_are_those_of_the_networks(own: AnimateZeroPipeline) -> None:

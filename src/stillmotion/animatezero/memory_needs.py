@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
-from torch import nn
+from torch import Tensor, nn
 
 from stillmotion.adapters.adapter import Adapter, FrameContext, adapted
+from stillmotion.adapters.feature_reuse import FeatureReuse
 from stillmotion.adapters.lean_savings import Savings
 from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.memory import (
@@ -22,6 +25,7 @@ from stillmotion.animatezero.memory import (
     networks_of,
 )
 from stillmotion.animatezero.settings import AnimateZeroSettings
+from stillmotion.diffusion.speed import EXACT, SpeedSettings
 from stillmotion.runtime.memory import (
     AUTO,
     PRESETS,
@@ -56,25 +60,27 @@ def estimate_peak(
     *,
     control: AnimateZeroSettings | None = None,
     dtype: torch.dtype | None = None,
+    speed: SpeedSettings = EXACT,
 ) -> Peak:
-    """Count what one guided call of the U-Net, and decoding, need under `plan`.
+    """Count what a guided prediction of the U-Net, and decoding, need under `plan`.
 
-    `networks` has `unet`, `vae` and `text_encoder`, as a pipeline has; only their configurations
-    and the sizes of their weights are read, so they may lie on the meta device.  `dtype` is that
-    of the weights, if it will be another than now.  Seconds for a network of full size, nothing
-    the second time; see `peak_bytes` for what is not counted.
+    With the deep features that `speed` keeps from one prediction to the next.  `networks` has
+    `unet`, `vae` and `text_encoder`, as a pipeline has; only their configurations and the sizes of
+    their weights are read, so they may lie on the meta device.  `dtype` is that of the weights, if
+    it will be another than now.  Seconds for a network of full size, nothing the second time; see
+    `peak_bytes` for what is not counted.
     """
     dtype = dtype or networks.vae.dtype
     rows = clip.num_frames + int(_control(control).needs_reference_row)
-    halves = 2 if clip.uses_guidance and not plan.sequential_guidance else 1
     height, width = _latent_size(networks.vae, clip)
-    unet = _unet_activations(
-        _config(networks.unet),
-        dtype,
-        (halves, rows, height, width),
-        _control(control),
-        plan.feed_forward_chunks,
+    form = _CallForm(
+        control=_control(control),
+        feed_forward_chunks=plan.feed_forward_chunks,
+        in_sequence=plan.sequential_guidance,
+        kept_skips=speed.kept_skips if speed.reuses else None,
     )
+    size = (1 + int(clip.uses_guidance), rows, height, width)
+    unet = _unet_activations(_config(networks.unet), dtype, size, form)
     chunk = min(plan.decode_chunk, clip.num_frames)
     decoder = _decoder_activations(_config(networks.vae), dtype, (chunk, height, width))
     denoise, decode = _weights(networks, plan, dtype)
@@ -104,6 +110,7 @@ def choose_plan(
     device: torch.device,
     control: AnimateZeroSettings | None = None,
     dtype: torch.dtype | None = None,
+    speed: SpeedSettings = EXACT,
 ) -> MemoryPlan:
     """`plan_for` with what is free on `device` now and what `clip` needs of `pipe` there.
 
@@ -121,7 +128,7 @@ def choose_plan(
             name = "full"
 
     def estimate(plan: MemoryPlan) -> int:
-        return estimate_peak(pipe, clip, plan, control=control, dtype=dtype).total
+        return estimate_peak(pipe, clip, plan, control=control, dtype=dtype, speed=speed).total
 
     return plan_for(name, device=device, free_bytes=free, estimate=estimate)
 
@@ -176,31 +183,56 @@ def _config(network: Any) -> str:
     return json.dumps(public, sort_keys=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _CallForm:
+    """How the U-Net is called for a prediction."""
+
+    control: AnimateZeroSettings
+    feed_forward_chunks: int
+    in_sequence: bool
+    """Whether the halves of guidance have calls of their own."""
+    kept_skips: int | None
+    """Where it is cut, if deep features are kept for the next prediction."""
+
+
 @cache
 def _unet_activations(
-    config: str,
-    dtype: torch.dtype,
-    size: tuple[int, int, int, int],
-    control: AnimateZeroSettings,
-    feed_forward_chunks: int,
+    config: str, dtype: torch.dtype, size: tuple[int, int, int, int], form: _CallForm
 ) -> int:
-    """Of one call for `size` = (guidance halves, rows of each, height, width) of the latents."""
+    """Of a prediction for `size` = (guidance halves, rows of each, height, width) of the latents.
+
+    With kept features, of one that finds those of the prediction before.
+    """
     halves, rows, height, width = size
-    num_reference_rows = int(control.needs_reference_row)
+    num_reference_rows = int(form.control.needs_reference_row)
     context = FrameContext(
         num_frames=rows - num_reference_rows, num_reference_rows=num_reference_rows
     )
     unet = _without_weights(UNetMotionModel, config, dtype)
+    reuse = None if form.kept_skips is None else FeatureReuse(form.kept_skips)
 
-    def call() -> Any:
-        channels, width_of_text = unet.config.in_channels, unet.config.cross_attention_dim
-        latents = torch.empty(halves, channels, rows, height, width, dtype=dtype, device="meta")
-        text = torch.empty(halves * rows, _TEXT_TOKENS, width_of_text, dtype=dtype, device="meta")
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    def call(keys: Sequence[int]) -> None:
+        latents = empty(len(keys), unet.config.in_channels, rows, height, width)
+        text = empty(len(keys) * rows, _TEXT_TOKENS, unet.config.cross_attention_dim)
         timestep = torch.empty((), dtype=torch.int64, device="meta")
-        return unet(latents, timestep, encoder_hidden_states=text, return_dict=False)
+        with nullcontext() if reuse is None else reuse.call(keys, reuses=False):
+            unet(latents, timestep, encoder_hidden_states=text, return_dict=False)
 
-    with adapted(unet, run_adapters(control, context, feed_forward_chunks)):
-        return peak_bytes(call)
+    together = range(halves)
+    calls = [[half] for half in together] if form.in_sequence else [together]
+    # The first call of the next prediction finds all that was kept before.
+    made = calls[:1] if reuse is None else [*calls, calls[0]]
+
+    def predict() -> None:
+        for keys in made:
+            call(keys)
+
+    adapters = run_adapters(form.control, context, form.feed_forward_chunks)
+    with adapted(unet, [*adapters, *([] if reuse is None else [reuse])]):
+        return peak_bytes(predict)
 
 
 def run_adapters(

@@ -184,7 +184,10 @@ def _memory_plan(model: LoadedModel, request: AnimateRequest) -> MemoryPlan:
         uses_guidance=request.sampling.uses_guidance,
     )
     device = model.pipeline.device
-    return choose_plan(model.pipeline, request.memory, size, device=device, control=request.control)
+    return choose_plan(
+        model.pipeline, request.memory, size, device=device, control=request.control,
+        speed=request.speed,
+    )  # fmt: skip
 
 
 def _preview(model: LoadedModel, request: AnimateRequest) -> OnPreview | None:
