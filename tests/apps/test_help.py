@@ -116,8 +116,8 @@ OPTIONS = {
     "bench counts": "model output force json quiet",
     "bench server": "jobs listeners connections seconds output force json quiet",
     "studio": "host port library workers device allow-model token-file host-name study open logs",
-    "serve": "host port library workers device allow-model token-file host-name max-queue max-cost "
-    "max-library drain quiet",
+    "serve": "host port library workers device compile allow-model token-file host-name max-queue "
+    "max-cost max-library drain quiet",
     "token": "token-file admin max-waiting max-cost max-priority requests-per-minute json",
     "submit": "file set priority output server token-from force json quiet",
     "watch": "output server token-from force json quiet",

@@ -35,6 +35,14 @@ def test_the_first_jobs_use_the_model_that_was_loaded_beforehand(tmp_path: Path)
     assert Library(tmp_path).get(queue.get(made).artifacts[0]).num_frames == 2
 
 
+def test_a_worker_compiles_if_it_is_told_to(tmp_path: Path) -> None:
+    settings = WorkerSettings(warm_up="miniature", compiling="max-autotune")
+    runner = job_runner(tmp_path, "cpu", settings)
+    assert isinstance(runner, JobRunner)
+    [model] = runner._models._kept.values()
+    assert model.pipeline.compiling == "max-autotune"
+
+
 def test_a_model_that_cannot_be_loaded_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

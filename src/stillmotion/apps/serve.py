@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stillmotion.apps.options import FLAG, MACHINE, Json, Quiet
+from stillmotion.apps.options import FLAG, MACHINE, Compile, Json, Quiet
 
 app = typer.Typer()
 LIMITS = "Limits"
@@ -70,6 +70,7 @@ def serve(
     library: Library = None,
     workers: Workers = None,
     device: WorkersDevice = "auto",
+    compiling: Compile = "off",
     allow_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,11 +123,14 @@ def serve(
     the server goes on with what waits.
     """
     need_server_extra("stillmotion serve")
+    from stillmotion.queueing.tasks import WorkerSettings
+    from stillmotion.runtime.compiling import check_choice
     from stillmotion.server.limits import ServerLimits
     from stillmotion.server.service import DEFAULT_MODELS
     from stillmotion.server.serving import ServeSettings
     from stillmotion.server.serving import serve as serve_until_stopped
 
+    check_choice(compiling)
     settings = ServeSettings(
         folder=library_folder(library),
         host=host,
@@ -138,6 +142,7 @@ def serve(
         limits=ServerLimits(max_queue=max_queue, max_cost=max_cost),
         max_bytes=None if max_library is None else int(max_library * _GIB),
         drain_seconds=drain,
+        worker=WorkerSettings(compiling=compiling),
     )
     serve_until_stopped(settings, announce=say_address, quiet=quiet)
 

@@ -23,7 +23,7 @@ class JobRunner:
     def __init__(self, folder: Path, device: str, settings: WorkerSettings) -> None:
         self._library = Library(folder)
         self._device, self._download = device, settings.download
-        self._models = SharedModels()
+        self._models = SharedModels(compiling=settings.compiling)
 
     def warm_up(self, model: str) -> None:
         """Load a model that draws and animates, as the first job would.

@@ -28,6 +28,9 @@ class WorkerSettings:
     """Of the CPU, for each worker; None: the cores are shared among them."""
     warm_up: str | None = None
     """A model that workers load when they start, so that the first job does not wait for it."""
+    compiling: str = "off"
+    """How networks are compiled, one of `CHOICES` in `runtime/compiling.py`: a worker compiles the
+    first job of a kind, and makes the others with what it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
