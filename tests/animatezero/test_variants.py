@@ -190,7 +190,10 @@ def test_progress_of_a_loop_and_of_a_drawn_clip(pipe, still, photograph, samplin
     check_progress(told, STEPS)
 
 
-def test_a_call_s_bar_counts_drawing_and_animating(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("beside", "drawing"), [(True, 0), (False, 3)])
+def test_a_call_s_bar_counts_the_calls_of_the_network(
+    monkeypatch: pytest.MonkeyPatch, beside: bool, drawing: int
+) -> None:
     pipe, bars = tiny_pipeline(), []
 
     class Bar:
@@ -207,8 +210,9 @@ def test_a_call_s_bar_counts_drawing_and_animating(monkeypatch: pytest.MonkeyPat
             self.done += 1
 
     monkeypatch.setattr(pipe, "progress_bar", lambda total: Bar(total))
-    pipe("a", num_frames=2, num_inference_steps=3, control=TRAVEL, output_type="latent")
-    assert [(bar.done, bar.total) for bar in bars] == [(3 + 7, 3 + 7)]
+    options: dict[str, Any] = {"num_frames": 2, "num_inference_steps": 3, "control": TRAVEL}
+    pipe("a", output_type="latent", draws_beside=beside, **options)
+    assert [(bar.done, bar.total) for bar in bars] == [(drawing + 7, drawing + 7)]
 
 
 # Previews
