@@ -18,8 +18,7 @@ from stillmotion.animatezero.control import control_adapters
 from stillmotion.animatezero.settings import PAPER
 from stillmotion.animatezero.temporal_control import src_index
 from stillmotion.benchmarks import arenas as known_arenas
-from stillmotion.benchmarks import clip_contenders as clip_contenders_module
-from stillmotion.benchmarks import video_contenders as video_contenders_module
+from stillmotion.benchmarks import stages as stages_module
 from stillmotion.benchmarks.attention_contenders import attention_contenders, attention_stage
 from stillmotion.benchmarks.clip_contenders import (
     LITERAL,
@@ -274,7 +273,7 @@ def test_ours_is_compiled_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(num_positions)
         return Compiling(backend="eager")
 
-    monkeypatch.setattr(clip_contenders_module, "compiling_for", without_inductor)
+    monkeypatch.setattr(stages_module, "compiling_for", without_inductor)
     chosen = (LITERAL, OURS, "ours-compiled")
     found = tuple(one for one in clip_contenders(compiles=True) if one.name in chosen)
     compiled = hold(arena(clip_stage, found), ONCE).outcomes[2]
@@ -290,7 +289,7 @@ def test_dynamicrafter_is_compiled_by_the_pipeline(monkeypatch: pytest.MonkeyPat
         asked.append(num_positions)
         return Compiling(backend="eager")
 
-    monkeypatch.setattr(video_contenders_module, "compiling_for", without_inductor)
+    monkeypatch.setattr(stages_module, "compiling_for", without_inductor)
     found = video_contenders("d", compiles=True, each_saving=False)
     chosen = tuple(one for one in found if one.name in ("official", "ours", "ours-compiled"))
     stage = video_stage()

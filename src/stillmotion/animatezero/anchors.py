@@ -1,4 +1,7 @@
-"""Frames of a clip that are given: kept at their own latents while the others are denoised."""
+"""Frames of a clip that follow their own latents while the others are denoised.
+
+They are given (`Anchor`), or frame 1 is a still that is drawn meanwhile (`DrawnAnchor`).
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,6 @@ class DrawnAnchor:
         """`z_t` (1 c h w): its latents before the first step."""
         self._latents = [z_t]
 
-    @property
-    def trajectory(self) -> Tensor:
-        """What has been drawn of it (s+1 c h w)."""
-        return torch.cat(self._latents)
-
     def at(self, step: int) -> Tensor:
         """Its latents before step `step` (1 c h w), or after the last that was made."""
         return self._latents[step]
@@ -54,7 +52,7 @@ class DrawnAnchor:
 
 
 class Anchors:
-    """The given frames of one clip, used as the settings say."""
+    """These frames of one clip, used as the settings say."""
 
     def __init__(
         self, anchors: Sequence[Anchor | DrawnAnchor], settings: AnimateZeroSettings

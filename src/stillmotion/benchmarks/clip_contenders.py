@@ -21,9 +21,8 @@ from stillmotion.animatezero.settings import FIG6_ROWS, PAPER, AnimateZeroSettin
 from stillmotion.benchmarks.contenders import Contender, Made, Prepared
 from stillmotion.benchmarks.ladder import saving_contenders
 from stillmotion.benchmarks.literal_animatezero import literal_prepared
-from stillmotion.benchmarks.stages import ClipStage, networks_of
+from stillmotion.benchmarks.stages import ClipStage, networks_of, stage_compiling
 from stillmotion.diffusion.speed import SPEEDS
-from stillmotion.runtime.compiling import compiling_for
 from stillmotion.runtime.memory import PRESETS, MemoryPlan
 from stillmotion.runtime.seeds import generator
 
@@ -108,10 +107,7 @@ def _compiled(*, compiles: bool) -> list[Contender]:
 
 
 def _compiled_clip(stage: ClipStage) -> Prepared:
-    """Compiled as `--compile` does it for a clip of this size."""
-    _, _, frames, height, width = stage.latent_shape
-    compiling = compiling_for(stage.device, 2 * frames * height * width)
-    return our_clip(stage, extras={"compiling": compiling})
+    return our_clip(stage, extras={"compiling": stage_compiling(stage)})
 
 
 def _speeds() -> list[Contender]:

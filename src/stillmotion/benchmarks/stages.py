@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stillmotion.diffusion.settings import SamplingSettings
 from stillmotion.dynamicrafter.settings import DynamiCrafterSettings
+from stillmotion.runtime.compiling import Compiling, compiling_for
 
 _NETWORKS = ("unet", "vae", "text_encoder", "image_encoder", "image_context")
 
@@ -95,6 +96,12 @@ class VideoStage:
             "width": self.clip.width,
         }
         return DynamiCrafterSettings(**{**values, **changes})
+
+
+def stage_compiling(stage: ClipStage | VideoStage) -> Compiling:
+    """How `--compile` compiles for the clip of a stage, with both halves of guidance."""
+    _, _, frames, height, width = stage.latent_shape
+    return compiling_for(stage.device, 2 * frames * height * width)
 
 
 def networks_of(pipe: Any) -> tuple[Any, ...]:

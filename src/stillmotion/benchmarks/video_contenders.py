@@ -9,9 +9,8 @@ from typing import Any
 from stillmotion.benchmarks.contenders import Contender, Made, Prepared
 from stillmotion.benchmarks.ladder import saving_contenders
 from stillmotion.benchmarks.official_dynamicrafter import official_clip
-from stillmotion.benchmarks.stages import VideoStage, networks_of
+from stillmotion.benchmarks.stages import VideoStage, networks_of, stage_compiling
 from stillmotion.diffusion.speed import SPEEDS
-from stillmotion.runtime.compiling import compiling_for
 from stillmotion.runtime.memory import MemoryPlan
 
 OFFICIAL, OURS, OURS_COMPILED = "official", "ours", "ours-compiled"
@@ -59,10 +58,7 @@ def _compiled(group: str) -> list[Contender]:
 
 
 def _ours_compiled(stage: VideoStage) -> Prepared:
-    """Compiled as `--compile` does it for a clip of this size."""
-    _, _, frames, height, width = stage.latent_shape
-    compiling = compiling_for(stage.device, 2 * frames * height * width)
-    return _ours(stage, extras={"compiling": compiling})
+    return _ours(stage, extras={"compiling": stage_compiling(stage)})
 
 
 def _ours(

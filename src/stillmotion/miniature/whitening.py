@@ -2,7 +2,7 @@
 
 The miniature's CLIP has learned from stills, which show no motion: words for one change its
 embeddings about eight times less than words for a colour.  A network that reads them learns motion
-so much the later.  Whitened, every direction has the same size, and what was learned is folded
+slowly.  Whitened, every direction has the same size, and what was learned is folded
 into the network's own projections of text: it reads plain embeddings as before, and no other part
 knows.
 """
