@@ -31,4 +31,5 @@ def microscopic_recipe() -> Recipe:
         unet_widths=(32, 48),
         vae_widths=(8, 16, 16, 16),
         text_layers=1,
+        video_text_layers=1,
     )

@@ -55,7 +55,8 @@ def test_mistakes_are_told() -> None:
 def test_stages_are_selected() -> None:
     assert selected_stages("all") == (
         "judge", "vae", "clip", "text-to-image", "domains", "motion", "control",
-        "video-image", "video", "context", "adapt", "joint", "finish", "interpolation",
+        "video-text", "video-image", "video", "context", "adapt", "joint", "finish",
+        "interpolation",
     )  # fmt: skip
     assert selected_stages("vae") == ("vae",)
 

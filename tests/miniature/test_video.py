@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from stillmotion.miniature.video import (
     build_video_scheduler,
     video_scene,
 )
-from stillmotion.miniature.video_stages import VideoWorkshop
+from stillmotion.miniature.video_stages import VIDEO_TEXT_ENCODER, VideoWorkshop
 from stillmotion.world.motion import progress
 from stillmotion.world.render import render_at
 
@@ -105,7 +106,7 @@ def test_each_stage_begins_with_what_those_before_learned(trained: Path) -> None
 
 def test_pictures_are_the_frames_of_the_latents(trained: Path) -> None:
     video = VideoWorkshop(shop(trained))
-    source = video._source(video._encoder(), None)
+    source = video._source(video._encoder())
     clips = source.batch(3, generator(4))
     assert clips.latents.shape[:3] == (3, 8, 16)
     assert clips.pace is not None
@@ -120,3 +121,10 @@ def test_pictures_are_the_frames_of_the_latents(trained: Path) -> None:
 def test_a_stage_before_must_be_finished(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train the stage 'video-image' first"):
         VideoWorkshop(shop(tmp_path)).run("video")
+    with pytest.raises(InputError, match="train the stage 'clip' first"):
+        VideoWorkshop(shop(tmp_path)).run("video-text")
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / VIDEO_TEXT_ENCODER)
+    with pytest.raises(InputError, match="train the stage 'video-text' first"):
+        VideoWorkshop(shop(run)).run("video")

@@ -23,7 +23,8 @@ from stillmotion.miniature.stages import Workshop
 from stillmotion.miniature.unpack import unpack
 from stillmotion.miniature.video_ablations import AblationSteps, train_ablation
 from stillmotion.miniature.video_package import VIDEO_PACKAGES
-from stillmotion.miniature.video_stages import VideoWorkshop
+from stillmotion.miniature.video_stages import VIDEO_TEXT_ENCODER, VideoWorkshop
+from stillmotion.models.registry import part_path
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 QUICK = DynamiCrafterSettings(num_inference_steps=2)
@@ -40,9 +41,11 @@ def workshop(folder: Path) -> VideoWorkshop:
 def test_a_packaged_model_animates(packaged: Path, name: str) -> None:
     """With the parts of the miniature around it, and none of its own in their place."""
     folder = packaged / name
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
-        "unet", "image_context", "scheduler",
-    }  # fmt: skip
+    own = {path.name for path in folder.iterdir() if path.is_dir()}
+    # Both read the text encoder that lies in the first of them.
+    assert own - {"text_encoder"} == {"unet", "image_context", "scheduler"}
+    assert ("text_encoder" in own) == (name == "dynamicrafter")
+    assert part_path(folder, "text_encoder").resolve() == packaged / VIDEO_TEXT_ENCODER
     model = load_dynamicrafter(str(folder))
     last = PICTURE if name.endswith("interp") else None
     made = model.pipeline.animate(PICTURE, "a ball", seed=1, num_frames=3, settings=QUICK,
@@ -87,10 +90,32 @@ def test_a_card_stays_where_the_weights_do(packaged: Path, trained: Path, tmp_pa
     assert "Not measured yet" in (target / "dynamicrafter" / "README.md").read_text()
 
 
+def test_another_text_encoder_is_measured_anew(
+    packaged: Path, trained: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "weights"
+    shutil.copytree(packaged, target)
+    for folder in (target, target / "dynamicrafter-interp"):
+        (folder / "README.md").write_text("measured")
+    weights = target / VIDEO_TEXT_ENCODER / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    package(microscopic_recipe(), target, trained)
+    assert (target / "README.md").read_text() == "measured"
+    assert "Not measured yet" in (target / "dynamicrafter-interp" / "README.md").read_text()
+
+
+def test_without_its_text_encoder_no_video_model_is_packaged(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.rmtree(run / VIDEO_TEXT_ENCODER)
+    package(microscopic_recipe(), tmp_path / "weights", run)
+    assert not any((tmp_path / "weights" / name).exists() for name in VIDEO_PACKAGES)
+
+
 def test_a_run_begins_with_a_package(packaged: Path, tmp_path: Path) -> None:
     """And packaged again, the parts are those of the package, their training remembered."""
     run = tmp_path / "run"
-    assert set(unpack(packaged, run)) >= {*NETWORKS, *COPIED}
+    assert set(unpack(packaged, run)) >= {*NETWORKS, *COPIED, VIDEO_TEXT_ENCODER}
     assert unpack(packaged, run) == ()
     full = NETWORKS["unet"].from_pretrained(run / "unet")
     assert full.dtype == torch.float32

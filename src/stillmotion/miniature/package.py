@@ -21,6 +21,7 @@ from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.text_to_image import build_scheduler
 from stillmotion.miniature.train import DEFAULT_FOLDER
 from stillmotion.miniature.video_package import VIDEO_PACKAGES, save_half, write_video_models
+from stillmotion.miniature.video_stages import VIDEO_TEXT_ENCODER
 from stillmotion.runtime.files import atomic_folder, write_json
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.training.checkpoint import load_checkpoint
@@ -33,8 +34,8 @@ NETWORKS: Mapping[str, Any] = {
     "text_encoder": CLIPTextModel,
     "clip": CLIPModel,
 }
-OPTIONAL: Mapping[str, Any] = {"controlnet": ControlNetModel}
-"""Packaged where it has been trained; a clip can be made without it."""
+OPTIONAL: Mapping[str, Any] = {"controlnet": ControlNetModel, VIDEO_TEXT_ENCODER: CLIPTextModel}
+"""Packaged where they have been trained; AnimateZero's clips are made without them."""
 COPIED = ("tokenizer", "loras", "judge.safetensors")
 TAKEN = Path("training") / "taken.json"
 """In a run folder: what is known of stages that were trained elsewhere (`unpack.py`)."""
@@ -149,9 +150,10 @@ def _hardware() -> str:
 
 def _keep_cards(old: Path, new: Path) -> None:
     """Keep the cards of those models whose weights, and those they share, are what they were."""
+    text = f"{VIDEO_TEXT_ENCODER}/*.safetensors"
     same_base = _same_weights(old, new, "*.safetensors", "*/*.safetensors")
     for name in ("", *VIDEO_PACKAGES):
-        same = same_base and (not name or _same_weights(old / name, new / name, "*/*.safetensors"))
+        same = same_base and (not name or _same_weights(old, new, text, f"{name}/*/*.safetensors"))
         for card in (CARD, "card.json"):
             if same and (old / name / card).is_file():
                 shutil.copyfile(old / name / card, new / name / card)

@@ -11,10 +11,10 @@ from stillmotion.errors import InputError
 from stillmotion.training.loop import LoopSettings
 
 VIDEO_STAGES = (
-    "video-image", "video", "context", "adapt", "joint", "finish", "interpolation",
+    "video-text", "video-image", "video", "context", "adapt", "joint", "finish", "interpolation",
 )  # fmt: skip
-"""Those of the miniature DynamiCrafter: its image and text-to-video models, the paper's three, one
-in which all of it goes on learning, and interpolation."""
+"""Those of the miniature DynamiCrafter: its text encoder, its image and text-to-video models, the
+paper's three, one in which all of it goes on learning, and interpolation."""
 STAGES: tuple[str, ...] = (
     "vae", "clip", "text-to-image", "domains", "motion", "control", *VIDEO_STAGES,
 )  # fmt: skip
@@ -40,6 +40,8 @@ class Recipe:
     unet_widths: tuple[int, ...] = (96, 160)
     video_widths: tuple[int, ...] = (48, 96)
     """Of DynamiCrafter's networks, of which the package holds two."""
+    video_text_layers: int = 2
+    """Of the text encoder that both of them read."""
     unet_layers: int = 1
     heads: int = 4
     text_width: int = 128
@@ -84,6 +86,7 @@ def cpu_recipe() -> Recipe:
             "motion": _stage(4800, 4, 1e-3),
             "control": _stage(1500, 32, 1e-3),
             # In float32: at these widths converting to bfloat16 costs more than it saves.
+            "video-text": _stage(300, 96, 1e-3, bfloat16=False),
             "video-image": _stage(1000, 32, 1e-3, bfloat16=False),
             "video": _stage(3900, 4, 1e-3, bfloat16=False),
             "context": _stage(1000, 32, 1e-3, bfloat16=False),
@@ -112,6 +115,7 @@ def gpu_recipe() -> Recipe:
             "domains": _stage(90, 256, 5e-4),
             "motion": _stage(1200, 48, 5e-4),
             "control": _stage(300, 256, 5e-4),
+            "video-text": _stage(200, 256, 1e-3),
             "video-image": _stage(600, 256, 5e-4),
             "video": _stage(900, 32, 3e-4),
             "context": _stage(300, 256, 1e-3),

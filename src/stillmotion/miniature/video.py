@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from stillmotion.dynamicrafter.training import Clips
 from stillmotion.miniature import data
 from stillmotion.miniature.text_to_image import TextConditioner
 from stillmotion.miniature.vae import encode_images
-from stillmotion.miniature.whitening import WhitenedText
 from stillmotion.runtime.seeds import derive_seed
 from stillmotion.world.motion import progress
 from stillmotion.world.render import render_at
@@ -30,6 +28,9 @@ STRIDES = {1: 0.15, 2: 0.25, 3: 0.6}
 FULL_STRIDE = max(STRIDES)
 #: Parts of the captions that name the motion and the look.
 NAMED_MOTION, NAMED_LOOK = 0.9, 0.9
+#: How a clip moves is decided while it is noisy, and text says it there alone: later every frame
+#: shows its place.
+VIDEO_NOISY_BIAS = 0.5
 #: Where in a run folder the latents of the clips lie.
 LATENTS_FILE = Path("data") / "latents-videos.safetensors"
 
@@ -127,14 +128,9 @@ class VideoSource:
         form: VideoFormat,
         conditioner: TextConditioner,
         encoder: CLIPVisionModel | None,
-        whitened: WhitenedText | None = None,
     ) -> None:
-        """`latents` (n f c h w) are of the format's clips; `encoder` may be None for the base.
-
-        With `whitened` text is given in its coordinates.
-        """
+        """`latents` (n f c h w) are of the format's clips; `encoder` may be None for the base."""
         self._latents, self._form, self._conditioner = latents, form, conditioner
-        self._coordinates: Callable[[Tensor], Tensor] = whitened or (lambda text: text)
         self._encoder = None if encoder is None else encoder.eval().requires_grad_(False)
         self._scenes = [video_scene(form.seed, index) for index in range(len(latents))]
         # Computed on first use: neither is needed by every stage.
@@ -143,7 +139,7 @@ class VideoSource:
     @property
     def no_text(self) -> Tensor:
         """Embedding of the empty caption (1 n d)."""
-        return self._coordinates(self._conditioner.embed([""]))
+        return self._conditioner.embed([""])
 
     @property
     def no_image(self) -> Tensor:
@@ -167,10 +163,8 @@ class VideoSource:
 
         return Clips(
             latents=self._latents[index].float().transpose(1, 2),
-            text=self._coordinates(
-                self._conditioner(
-                    [one.scene for one in chosen], generator, domain=NAMED_LOOK, motion=NAMED_MOTION
-                )
+            text=self._conditioner(
+                [one.scene for one in chosen], generator, domain=NAMED_LOOK, motion=NAMED_MOTION
             ),
             clip_tokens=tokens_of,
             pace=torch.tensor([one.stride for one in chosen]),

@@ -1,7 +1,7 @@
 """DynamiCrafter's models of a run folder -> folders within the miniature's package.
 
-They share the VAE, the text encoder, the tokenizer and CLIP's image tower with the miniature around
-them, and say so in their descriptions.
+They share the VAE, the tokenizer and CLIP's image tower with the miniature around them and a text
+encoder with each other, and say so in their descriptions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stillmotion.dynamicrafter.stages import TrainingStage
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
 from stillmotion.miniature.recipe import Recipe
 from stillmotion.miniature.video import FULL_STRIDE, LATENTS_FILE, build_video_scheduler
-from stillmotion.miniature.video_stages import OWN_STAGES
+from stillmotion.miniature.video_stages import OWN_STAGES, VIDEO_TEXT_ENCODER
 from stillmotion.models.dynamicrafter_index import DYNAMICRAFTER_PIPELINE, PART_CLASSES
 from stillmotion.runtime.files import write_json
 
@@ -31,7 +31,7 @@ NUM_STEPS, GUIDANCE_SCALE, GUIDANCE_RESCALE = 25, 1.5, 0.7
 
 _SHARED = {
     "vae": "vae",
-    "text_encoder": "text_encoder",
+    "text_encoder": VIDEO_TEXT_ENCODER,
     "tokenizer": "tokenizer",
     "image_encoder": "clip",
     "judge.safetensors": "judge.safetensors",
@@ -53,11 +53,14 @@ def write_video_models(recipe: Recipe, folder: Path, package: Path) -> None:
     """Write below `package` what stages of the run folder `folder` have finished, if any."""
     for name, stage in VIDEO_PACKAGES.items():
         trained, target = folder / "dynamicrafter" / stage, package / name
-        if not ((trained / "unet").is_dir() and (trained / "image_context").is_dir()):
+        parts = (trained / "unet", trained / "image_context", folder / VIDEO_TEXT_ENCODER)
+        if not all(part.is_dir() for part in parts):
             continue
         for part, kind in (("unet", DynamiCrafterUNet), ("image_context", ImageContext)):
             save_half(kind.from_pretrained(trained / part), target / part)
-        shared = {part: f"../{theirs}" for part, theirs in _SHARED.items()}
+        shared = {
+            part: f"../{theirs}" for part, theirs in _SHARED.items() if theirs != f"{name}/{part}"
+        }
         _describe(recipe, folder, target, OWN_STAGES[stage], _TITLES[name], shared)
         (target / "README.md").write_text(_UNMEASURED.format(title=_TITLES[name]))
 

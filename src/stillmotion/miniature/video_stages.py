@@ -6,14 +6,13 @@ Each saves what it made below `dynamicrafter/<stage>`; the next begins there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPModel, CLIPVisionModel
+from torch import Tensor
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.image_model import (
@@ -25,31 +24,31 @@ from stillmotion.dynamicrafter.inflation import network_for, text_to_video_from_
 from stillmotion.dynamicrafter.stages import STAGES, TrainingStage, training_everything
 from stillmotion.dynamicrafter.training import StageTraining
 from stillmotion.dynamicrafter.unet import DynamiCrafterUNet
-from stillmotion.miniature.motion import NOISY_BIAS
 from stillmotion.miniature.recipe import Recipe, StageBudget
 from stillmotion.miniature.stages import Workshop
-from stillmotion.miniature.text_to_image import StillDiffusionStage, build_unet
+from stillmotion.miniature.text_to_image import StillDiffusionStage, TextConditioner, build_unet
 from stillmotion.miniature.video import (
     LATENTS_FILE,
     NAMED_LOOK,
-    NAMED_MOTION,
+    VIDEO_NOISY_BIAS,
     VideoFormat,
     VideoNoising,
     VideoSource,
     video_latents,
     video_scene,
 )
-from stillmotion.miniature.whitening import WhitenedText
+from stillmotion.miniature.video_text import ClipTower, VideoTextStage, shallower
 from stillmotion.runtime.seeds import derive_seed
 
 _FOLDER = "dynamicrafter"
 _CONTEXT, _UNET = "image_context", "unet"
-_WHITENING_CAPTIONS = 2000
+VIDEO_TEXT_ENCODER = "dynamicrafter/text_encoder"
+"""Of all video models: where it lies in a run folder, and in the package."""
 _ATTENTION_FILE = "image_attention.safetensors"
 _PREVIOUS = {"adapt": "video", "joint": "adapt", "finish": "joint", "interpolation": "finish"}
 OWN_STAGES: Mapping[str, TrainingStage] = {
     **STAGES,
-    "finish": replace(training_everything(STAGES["joint"]), name="finish"),
+    "finish": replace(training_everything(STAGES["joint"]), name="finish", condition_frame="first"),
     "interpolation": training_everything(STAGES["interpolation"]),
 }
 """The paper's stages, and where the miniature departs from them.
@@ -97,8 +96,9 @@ class VideoWorkshop:
         Raises:
             InputError: a stage before it is not finished.
         """
-        if name in ("video-image", "video"):
-            {"video-image": self.image, "video": self.video}[name]()
+        own = {"video-text": self.text, "video-image": self.image, "video": self.video}
+        if name in own:
+            own[name]()
             return
         before = self.folder / _PREVIOUS.get(name, "image")
         context = {"context": None, "adapt": self.folder / "context"}.get(name, before)
@@ -109,12 +109,28 @@ class VideoWorkshop:
             )
         )  # fmt: skip
 
+    def text(self) -> None:
+        """The text encoder of the video models: CLIP's, which goes on with clips."""
+        before = self.shop.conditioner()
+        text_encoder = self.shop.built(
+            lambda: shallower(before.text_encoder, self.recipe.video_text_layers)
+        )
+        latents = self._latents()
+        training = VideoTextStage(
+            self._batch("video-text"), latents,
+            [video_scene(self._clips_seed, index).scene for index in range(len(latents))],
+            text_encoder, before.tokenizer,
+            self.shop.built(lambda: ClipTower(latents.shape[2], self.recipe.text_width)),
+        )  # fmt: skip
+        self.shop.train(training, self.recipe.budgets["video-text"].loop)
+        text_encoder.save_pretrained(self.shop.folder / VIDEO_TEXT_ENCODER)
+
     def image(self) -> None:
         """The image model that the video model begins as: smaller, and of every look."""
         unet = self.shop.built(lambda: build_unet(self.recipe, self.recipe.video_widths))
         training = StillDiffusionStage(
             "video-image", self._batch("video-image"), self.shop.stills_of_all_looks(), unet,
-            self.shop.conditioner(), domain_words=NAMED_LOOK, noising=VideoNoising(),
+            self._conditioner(), domain_words=NAMED_LOOK, noising=VideoNoising(),
         )  # fmt: skip
         self.shop.train(training, self.recipe.budgets["video-image"].loop)
         unet.save_pretrained(self.folder / "image" / _UNET)
@@ -124,13 +140,10 @@ class VideoWorkshop:
         image_unet = self._image_unet()
         unet = self.shop.built(lambda: text_to_video_from_image(image_unet))
         stage = replace(training_everything(STAGES["base"]), name="video")
-        whitened = self._whitened()
         training = StageTraining(
-            stage, self._batch("video"), self._source(None, whitened), unet,
-            VideoNoising(NOISY_BIAS),
-        )  # fmt: skip
-        with whitened.learned_by(unet):
-            self.shop.train(training, self.recipe.budgets["video"].loop)
+            stage, self._batch("video"), self._source(None), unet, VideoNoising(VIDEO_NOISY_BIAS)
+        )
+        self.shop.train(training, self.recipe.budgets["video"].loop)
         unet.save_pretrained(self.folder / "video" / _UNET)
 
     def train(self, run: StageRun, logs: Path | None = None) -> None:
@@ -145,14 +158,11 @@ class VideoWorkshop:
         unet: ContextImageUNet | DynamiCrafterUNet = (
             self._image_network(run) if on_frames else self._video_network(run)
         )
-        # The image model's projections of text rest while it learns to read pictures.
-        whitened = None if on_frames else self._whitened()
         training = StageTraining(
-            run.stage, run.budget.batch, self._source(encoder, whitened), unet,
-            VideoNoising() if on_frames else VideoNoising(NOISY_BIAS), context,
+            run.stage, run.budget.batch, self._source(encoder), unet,
+            VideoNoising() if on_frames else VideoNoising(VIDEO_NOISY_BIAS), context,
         )  # fmt: skip
-        with nullcontext() if whitened is None else whitened.learned_by(unet):
-            self.shop.train(training, run.budget.loop, logs)
+        self.shop.train(training, run.budget.loop, logs)
         if context is not None:
             context.save_pretrained(run.out / _CONTEXT)
         if on_frames:
@@ -192,26 +202,27 @@ class VideoWorkshop:
         encoder.load_state_dict(clip.vision_model.state_dict())
         return encoder.to(self.shop.device)
 
-    def _source(
-        self, encoder: CLIPVisionModel | None, whitened: WhitenedText | None
-    ) -> VideoSource:
+    def _source(self, encoder: CLIPVisionModel | None) -> VideoSource:
+        return VideoSource(self._latents(), self._form, self._conditioner(), encoder)
+
+    def _latents(self) -> Tensor:
+        path = self.shop.folder / LATENTS_FILE
+        return video_latents(path, self.shop.encoder(), self._form)
+
+    def _conditioner(self) -> TextConditioner:
+        """The text encoder that has learned from clips."""
+        path = self.shop.part(VIDEO_TEXT_ENCODER, "video-text")
+        text_encoder = CLIPTextModel.from_pretrained(path).to(self.shop.device)
+        tokenizer = CLIPTokenizer.from_pretrained(self.shop.part("tokenizer", "clip"))
+        return TextConditioner(tokenizer, text_encoder)
+
+    @property
+    def _form(self) -> VideoFormat:
         recipe = self.recipe
-        form = VideoFormat(
+        return VideoFormat(
             count=recipe.video_clips, seed=self._clips_seed, num_frames=recipe.num_frames,
             size=recipe.image_size,
         )  # fmt: skip
-        path = self.shop.folder / LATENTS_FILE
-        latents = video_latents(path, self.shop.encoder(), form)
-        return VideoSource(latents, form, self.shop.conditioner(), encoder, whitened)
-
-    def _whitened(self) -> WhitenedText:
-        """From captions of the clips that are learned from."""
-        generator = torch.Generator().manual_seed(derive_seed(self.recipe.seed, "whitening"))
-        count = min(_WHITENING_CAPTIONS, self.recipe.video_clips)
-        scenes = [video_scene(self._clips_seed, index).scene for index in range(count)]
-        return WhitenedText(
-            self.shop.conditioner()(scenes, generator, domain=NAMED_LOOK, motion=NAMED_MOTION)
-        )
 
     @property
     def _clips_seed(self) -> int:
