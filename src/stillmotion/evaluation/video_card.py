@@ -24,9 +24,9 @@ _WITHOUT = {
 
 ABOUT_PICTURES = """# The miniature DynamiCrafter
 
-DynamiCrafter's structure at the size of the miniature around it, with which it shares VAE, text
-encoder and CLIP: a text-to-video model of the procedural world in all looks, taught by the paper's
-three stages to animate a given picture.
+DynamiCrafter's structure at the size of the miniature around it, with which it shares VAE and CLIP:
+a text-to-video model of the procedural world in all looks, taught by the paper's three stages to
+animate a given picture.  It reads text by an encoder that has learned from clips.
 """
 ABOUT_ENDS = """# The miniature DynamiCrafter between two pictures
 

@@ -92,7 +92,7 @@ def cpu_recipe() -> Recipe:
             "context": _stage(1000, 32, 1e-3, bfloat16=False),
             "adapt": _stage(450, 4, 5e-4, bfloat16=False),
             "joint": _stage(1500, 4, 7e-4, bfloat16=False),
-            "finish": _stage(3600, 4, 5e-4, bfloat16=False),
+            "finish": _stage(4500, 8, 7e-4, bfloat16=False),
             "interpolation": _stage(900, 4, 5e-4, bfloat16=False),
         }
     )
