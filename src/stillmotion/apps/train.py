@@ -30,7 +30,7 @@ def miniature(
         str,
         typer.Option(
             metavar="NAME",
-            help="cpu (64 x 64 pixels, about six hours on 2 cores) or gpu (128 x 128, about one "
+            help="cpu (64 x 64 pixels, 7 to 8 hours on 2 cores) or gpu (128 x 128, about one "
             "hour on a large GPU).",
         ),
     ] = "cpu",

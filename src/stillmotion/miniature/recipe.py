@@ -75,7 +75,7 @@ def _stage(seconds: float, batch: int, rate: float, **loop: float | bool) -> Sta
 
 
 def cpu_recipe() -> Recipe:
-    """64x64 pixels on two CPU cores: about six hours in all."""
+    """64x64 pixels on two CPU cores: 7 to 8 hours in all."""
     return Recipe(
         budgets={
             "judge": _stage(500, 64, 2e-3),
