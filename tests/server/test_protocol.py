@@ -142,8 +142,8 @@ def test_an_upgrade_is_passed_over(
 def test_a_head_that_does_not_end_is_given_up(port: int) -> None:
     with connect(port) as silent, connect(port) as begun:
         started = time.monotonic()
-        # A byte now and then gives no more time.  None is sent at 0.6 s, when the answer comes: what
-        # a closed connection still receives resets it, and the answer is lost.
+        # A byte now and then gives no more time.  None is sent at 0.6 s, when the answer comes:
+        # what a closed connection still receives resets it, and the answer is lost.
         while not select([begun], [], [], 0.25)[0]:
             begun.sendall(b"x")
             assert time.monotonic() - started < 5
