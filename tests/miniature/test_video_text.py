@@ -16,7 +16,7 @@ from stillmotion.miniature.clip import tokenize
 from stillmotion.miniature.text_to_image import TextConditioner
 from stillmotion.miniature.video import video_scene
 from stillmotion.miniature.video_stages import VIDEO_TEXT_ENCODER, VideoWorkshop
-from stillmotion.miniature.video_text import NUM_HARD, ClipTower, VideoTextStage, shallower
+from stillmotion.miniature.video_text import NUM_HARD, VideoTextStage, VideoTower, shallower
 from stillmotion.models.registry import MINIATURE, part_path, resolve_model
 from stillmotion.training.loop import LoopSettings, train
 from stillmotion.world.captions import caption
@@ -75,7 +75,7 @@ def moving_stage(trained: Path) -> VideoTextStage:
     noise = 0.1 * torch.randn(len(scenes), 8, 4, 8, 8, generator=generator(2))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tower = ClipTower(4, small_encoder(trained, 1).config.hidden_size)
+        tower = VideoTower(4, small_encoder(trained, 1).config.hidden_size)
     return VideoTextStage(
         12, (times * ways + noise).half(), scenes, small_encoder(trained, 1),
         CLIPTokenizer.from_pretrained(trained / "tokenizer"), tower,
@@ -95,7 +95,7 @@ def test_it_learns_how_things_move(trained: Path, tmp_path: Path) -> None:
         max_steps=60, warmup_steps=5, learning_rate=2e-3, ema_decay=0.9, bfloat16=False
     )
     train(stage, settings, tmp_path)
-    # Captions repeat within a batch, so none can be told from itself: far from all is the most.
+    # Far from all can be: a batch holds clips of the same motion, whose captions fit each other.
     assert told_apart(stage) > before + 0.2
 
 

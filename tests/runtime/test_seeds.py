@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillmotion.errors import InputError
-from stillmotion.runtime.seeds import derive_seed, generator
+from stillmotion.runtime.seeds import derive_seed, drawn_random, generator
 
 SEEDS = st.integers(0, 2**63 - 1)
 PATHS = st.lists(st.integers(0, 1000) | st.text(max_size=8), max_size=3).map(tuple)
@@ -48,3 +48,10 @@ def test_derived_seeds_differ(
 def test_similar_paths_differ() -> None:
     paths: list[tuple[int | str, ...]] = [(), (1,), ("1",), (1, 2), (12,), ("1", "2"), ("1, 2",)]
     assert len({derive_seed(0, *path) for path in paths}) == len(paths)
+
+
+def test_choices_follow_from_the_generator_that_seeds_them() -> None:
+    first, again = generator(3), generator(3)
+    drawn = [drawn_random(first).random() for _ in range(5)]
+    assert drawn == [drawn_random(again).random() for _ in range(5)]
+    assert len(set(drawn)) == 5

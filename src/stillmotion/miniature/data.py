@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stillmotion.errors import InputError
 from stillmotion.runtime.files import atomic_path
-from stillmotion.runtime.seeds import derive_seed
+from stillmotion.runtime.seeds import derive_seed, drawn_random
 from stillmotion.world.captions import caption
 from stillmotion.world.motion import progress
 from stillmotion.world.render import render_at
@@ -179,7 +179,7 @@ def random_caption(
     scene: Scene, generator: torch.Generator, *, domain: float, motion: float
 ) -> str:
     """A caption worded by the generator; `domain` and `motion` are probabilities of being named."""
-    rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
+    rng = drawn_random(generator)
     return caption(scene, rng, motion=rng.random() < motion, domain=domain)
 
 

@@ -193,10 +193,10 @@ class Workshop:
             )
         return path
 
-    def conditioner(self) -> TextConditioner:
-        """The trained text encoder."""
+    def conditioner(self, part: str = "text_encoder", stage: str = "clip") -> TextConditioner:
+        """The text encoder `part` that `stage` has trained."""
         tokenizer = CLIPTokenizer.from_pretrained(self.part("tokenizer", "clip"))
-        text_encoder = CLIPTextModel.from_pretrained(self.part("text_encoder", "clip"))
+        text_encoder = CLIPTextModel.from_pretrained(self.part(part, stage))
         return TextConditioner(tokenizer, text_encoder.to(self.device))
 
     def encoder(self) -> AutoencoderKL:

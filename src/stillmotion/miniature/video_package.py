@@ -53,11 +53,12 @@ def write_video_models(recipe: Recipe, folder: Path, package: Path) -> None:
     """Write below `package` what stages of the run folder `folder` have finished, if any."""
     for name, stage in VIDEO_PACKAGES.items():
         trained, target = folder / "dynamicrafter" / stage, package / name
-        parts = (trained / "unet", trained / "image_context", folder / VIDEO_TEXT_ENCODER)
-        if not all(part.is_dir() for part in parts):
+        needed = (trained / "unet", trained / "image_context", folder / VIDEO_TEXT_ENCODER)
+        if not all(path.is_dir() for path in needed):
             continue
         for part, kind in (("unet", DynamiCrafterUNet), ("image_context", ImageContext)):
             save_half(kind.from_pretrained(trained / part), target / part)
+        # What lies in its own folder is no shared part.
         shared = {
             part: f"../{theirs}" for part, theirs in _SHARED.items() if theirs != f"{name}/{part}"
         }

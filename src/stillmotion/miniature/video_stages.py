@@ -12,7 +12,7 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+from transformers import CLIPModel, CLIPVisionModel
 
 from stillmotion.dynamicrafter.image_context import ImageContext
 from stillmotion.dynamicrafter.image_model import (
@@ -37,7 +37,7 @@ from stillmotion.miniature.video import (
     video_latents,
     video_scene,
 )
-from stillmotion.miniature.video_text import ClipTower, VideoTextStage, shallower
+from stillmotion.miniature.video_text import VideoTextStage, VideoTower, shallower
 from stillmotion.runtime.seeds import derive_seed
 
 _FOLDER = "dynamicrafter"
@@ -54,7 +54,9 @@ OWN_STAGES: Mapping[str, TrainingStage] = {
 """The paper's stages, and where the miniature departs from them.
 
 The paper's text-to-video model had seen ten million clips, and its temporal layers rest.  This one
-has learned for an hour, so they go on learning, together with all else.
+has learned for an hour, so they go on learning, together with all else; and its picture is the
+first frame in the end, as it will be in use: text says less of one that stands anywhere in a
+motion.
 """
 
 
@@ -120,7 +122,7 @@ class VideoWorkshop:
             self._batch("video-text"), latents,
             [video_scene(self._clips_seed, index).scene for index in range(len(latents))],
             text_encoder, before.tokenizer,
-            self.shop.built(lambda: ClipTower(latents.shape[2], self.recipe.text_width)),
+            self.shop.built(lambda: VideoTower(latents.shape[2], self.recipe.text_width)),
         )  # fmt: skip
         self.shop.train(training, self.recipe.budgets["video-text"].loop)
         text_encoder.save_pretrained(self.shop.folder / VIDEO_TEXT_ENCODER)
@@ -211,10 +213,7 @@ class VideoWorkshop:
 
     def _conditioner(self) -> TextConditioner:
         """The text encoder that has learned from clips."""
-        path = self.shop.part(VIDEO_TEXT_ENCODER, "video-text")
-        text_encoder = CLIPTextModel.from_pretrained(path).to(self.shop.device)
-        tokenizer = CLIPTokenizer.from_pretrained(self.shop.part("tokenizer", "clip"))
-        return TextConditioner(tokenizer, text_encoder)
+        return self.shop.conditioner(VIDEO_TEXT_ENCODER, "video-text")
 
     @property
     def _form(self) -> VideoFormat:

@@ -8,7 +8,6 @@ rests, as in the paper.
 from __future__ import annotations
 
 import copy
-import random
 from dataclasses import replace
 
 import torch
@@ -19,12 +18,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from stillmotion.errors import ModelError
 from stillmotion.miniature.clip import tokenize
 from stillmotion.miniature.data import random_caption, sample_indices
+from stillmotion.miniature.video import NAMED_LOOK
+from stillmotion.runtime.seeds import drawn_random
 from stillmotion.world.scene import Scene
 from stillmotion.world.vocabulary import SUBJECT_MOTIONS
 
 NUM_HARD = 3
 """Captions with another motion that each clip is told from, besides those of the other clips."""
-_NAMED_LOOK = 0.9
 _TOWER_WIDTHS = (64, 96, 128)
 _FIRST_SCALE = 2.6
 """Of the logits, as a logarithm; CLIP's own begins there."""
@@ -46,7 +46,7 @@ def shallower(text_encoder: CLIPTextModel, layers: int) -> CLIPTextModel:
     return made
 
 
-class ClipTower(nn.Module):
+class VideoTower(nn.Module):
     """Reads a clip's latents; text is learned against it, and then it has served its purpose."""
 
     def __init__(self, channels: int, width: int) -> None:
@@ -82,7 +82,7 @@ class VideoTextStage:
         scenes: list[Scene],
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
-        tower: ClipTower,
+        tower: VideoTower,
     ) -> None:
         """`latents` (n f c h w) are of clips of the `scenes`."""
         self.batch, self.latents, self.scenes = batch, latents, scenes
@@ -105,16 +105,17 @@ class VideoTextStage:
         scenes = [self.scenes[i] for i in index.tolist()]
         wrong = [other for scene in scenes for other in self._others(scene, generator)]
         captions = [
-            random_caption(scene, generator, domain=_NAMED_LOOK, motion=1.0)
+            random_caption(scene, generator, domain=NAMED_LOOK, motion=1.0)
             for scene in (*scenes, *wrong)
         ]
         clips = self.tower(self.latents[index].transpose(1, 2).to(self.scale))
         right, hard = self._texts(captions).split([len(scenes), len(wrong)])
         scale = self.scale.exp().clamp(max=100)
-        each = scale * clips @ right.T
-        own = scale * torch.einsum("bd,bkd->bk", clips, hard.unflatten(0, (len(scenes), -1)))
-        logits, target = torch.cat([each, own], 1), torch.arange(len(scenes), device=each.device)
-        loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(each.T, target))
+        among_all = scale * clips @ right.T
+        among_own = scale * torch.einsum("bd,bkd->bk", clips, hard.unflatten(0, (len(scenes), -1)))
+        logits = torch.cat([among_all, among_own], 1)
+        target = torch.arange(len(scenes), device=logits.device)
+        loss = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(among_all.T, target))
         return {"loss": loss, "retrieval": (logits.argmax(1) == target).float().mean()}
 
     def _texts(self, captions: list[str]) -> Tensor:
@@ -124,7 +125,7 @@ class VideoTextStage:
 
     def _others(self, scene: Scene, generator: torch.Generator) -> list[Scene]:
         """The same scene, doing something else or, if it moves, nothing; drawn with replacement."""
-        rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
+        rng = drawn_random(generator)
         moves = scene.pacing != "still"
         others = [
             replace(scene, motion=motion, pacing="steady")

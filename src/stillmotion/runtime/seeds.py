@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +33,11 @@ def derive_seed(seed: int, *path: int | str) -> int:
     _check(seed)
     digest = hashlib.sha256(json.dumps([seed, *path]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def drawn_random(source: torch.Generator) -> random.Random:
+    """A generator of Python's for the choices of one sample, seeded by a draw from `source`."""
+    return random.Random(int(torch.randint(2**62, (1,), generator=source)))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 
 from stillmotion.errors import InputError
 from stillmotion.media.fit import fit_picture
-from stillmotion.runtime.seeds import derive_seed
+from stillmotion.runtime.seeds import derive_seed, drawn_random
 from stillmotion.training.clips.samples import ClipSample, ClipSettings
 from stillmotion.training.clips.timing import conditioning_fps, excerpt
 from stillmotion.world.captions import caption
@@ -76,7 +76,7 @@ class WorldClips:
         pixels = (rendered.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         size = (settings.height, settings.width)
         frames = [torch.from_numpy(fit_picture(frame, size)[0]) for frame in pixels]
-        words = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
+        words = drawn_random(generator)
         return ClipSample(
             frames=torch.stack(frames).permute(0, 3, 1, 2).contiguous(),
             caption=caption(
